@@ -8,7 +8,7 @@ import psycopg
 from tenantry.execution.preflight import preflight
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours, Schema
+from tenantry.model.schema import ManagedObjects, Schema
 from tenantry.model.spec import Spec
 from tenantry.planning import Plan, make_plan
 from tenantry.postgres.catalog import read_schema
@@ -50,7 +50,7 @@ def session(database: Any, **parameters: Any) -> psycopg.Connection[Any]:
 def planned(
     connection: psycopg.Connection[Any], tables: str, application: str = "", tenant: str = 'table = "tenants"'
 ) -> tuple[Schema, Plan]:
-    schema = read_schema(connection, ("public",), ours=Ours())
+    schema = read_schema(connection, ("public",), managed=ManagedObjects())
     text = f"version = 1\n[tenant]\n{tenant}\n[application]\n{application}\n{tables}"
     return schema, make_plan(Spec.parse(text), schema)
 

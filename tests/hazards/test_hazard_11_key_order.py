@@ -11,7 +11,7 @@ import pytest
 from servers import Database, Server
 from tenantry import MigrateOptions, migrate, rollback
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.model.spec import Spec
 from tenantry.planning import make_plan
 from tenantry.planning.context import PlanContext
@@ -141,7 +141,7 @@ def test_what_cascades_now_is_said(crashable: Server) -> None:
     """Where the user's key refused a change of the parent's key, ours lets it through; the plan says so."""
     database, spec = shop(crashable, "app_5", "", crossing=False)
     with connect(Target(database.dsn), purpose="test") as connection:
-        plan = make_plan(spec, read_schema(connection, ("public",), ours=Ours()))
+        plan = make_plan(spec, read_schema(connection, ("public",), managed=ManagedObjects()))
     assert "a change of id in public.stores now cascades to public.sales" in {step.note for step in plan.steps}
 
 

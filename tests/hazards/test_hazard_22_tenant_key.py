@@ -13,7 +13,7 @@ from daily import daily
 from tenantry.errors import Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.planning import make_plan
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import connect
@@ -221,7 +221,7 @@ def test_is_named(business: Business) -> None:
     ]  # fmt: skip
     shop = business(text, "".join(parts))
     with connect(shop.target, purpose="test") as connection:
-        plan = make_plan(shop.spec, read_schema(connection, ("public",), ours=Ours()))
+        plan = make_plan(shop.spec, read_schema(connection, ("public",), managed=ManagedObjects()))
     kept = {str(step.table): step.note for step in plan.steps if "can no longer be deleted" in step.note}
     assert kept == {
         "public.gifts": "a tenant can no longer be deleted while it has rows in public.gifts: gift_store of"

@@ -42,7 +42,7 @@ def fit(schema: Schema, copy: TableCopy, relation: sql.Composable, *, force: boo
             f"The table {copy.table} no longer exists",
             remedy=f"Create it as it was, or restore other tables with --table; its rows are in {_place(copy)}.",
         )
-    present = source(schema, copy.table, ours={}, created=frozenset())
+    present = source(schema, copy.table, managed={}, created=frozenset())
     there = {column.name: column for column in table.columns if not column.generated}
     lost = [column.name for column in copy.columns if column.name not in there and not column.ours]
     if lost and not force:

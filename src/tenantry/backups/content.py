@@ -12,22 +12,22 @@ from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Schema
 
 
-def source(schema: Schema, name: Name, *, ours: Mapping[Name, str], created: frozenset[Name]) -> TableCopy:
+def source(schema: Schema, name: Name, *, managed: Mapping[Name, str], created: frozenset[Name]) -> TableCopy:
     """The contents of a backup of the table as it is now, without the number of rows and the checksum, which are yet to
     be read.
 
-    `ours` has the tenant column that tenantry added to each table, `created` the tables that it created. Raises
+    `managed` has the tenant column that tenantry added to each table, `created` the tables that it created. Raises
     UsageError if the name is not that of a table, or is that of a partition.
     """
     table = schema.tables.get(name)
     if table is None or table.kind is Kind.FOREIGN:
         raise UsageError(f"the table {name} does not exist{nearest(str(name), map(str, schema.tables))}")
     if table.partition_of is not None:
-        whole = schema.whole(name)
+        whole = schema.topmost(name)
         raise UsageError(f"{name} is a partition", remedy=f"Use the partitioned table: {whole}.")
     leaves = tuple(part.name for part in schema.tree(name) if part.kind is not Kind.PARTITIONED)
     columns = tuple(
-        CopiedColumn(name=column.name, type=column.base_type, ours=ours.get(name) == column.name)
+        CopiedColumn(name=column.name, type=column.base_type, ours=managed.get(name) == column.name)
         for column in table.columns
         if not column.generated
     )

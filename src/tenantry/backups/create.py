@@ -22,7 +22,7 @@ from tenantry.execution.preflight.server import free_bytes
 from tenantry.execution.renames import known
 from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
 from tenantry.model.name import JOURNAL_SCHEMA, Name
-from tenantry.model.schema import Kind, Ours
+from tenantry.model.schema import Kind, ManagedObjects
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec
 from tenantry.postgres.backups import Backups, table_bytes
@@ -107,13 +107,13 @@ def sources(connection: Connection, names: Iterable[Name] | None = None) -> tupl
     steps = [from_json(entry.value) for entry in entries]
     columns = {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
     created = frozenset(step.makes for step in steps if step.makes is not None)
-    schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
+    schema = read_schema(connection, (EVERY_SCHEMA,), managed=ManagedObjects())
     found: set[Name] = set()
     for name in schema.tables if names is None else names:
-        table = schema.tables.get(schema.whole(name))
+        table = schema.tables.get(schema.topmost(name))
         if table is not None and table.kind is not Kind.FOREIGN:
             found |= {table.name, *(heir.name for heir in schema.heirs(table.name))}
-    return tuple(source(schema, name, ours=columns, created=created) for name in sorted(found))
+    return tuple(source(schema, name, managed=columns, created=created) for name in sorted(found))
 
 
 def owned_names(entries: Iterable[Entry]) -> frozenset[Name]:
@@ -122,7 +122,7 @@ def owned_names(entries: Iterable[Entry]) -> frozenset[Name]:
 
 
 def _earlier(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup | None:
-    newest = next((one for one in making.backups.all() if one.reason is reason and one.whole), None)
+    newest = next((one for one in making.backups.all() if one.reason is reason and one.restorable), None)
     if newest is None or newest.run == making.run or not making.backups.unbroken(newest.run):
         return None
     kept = {copy.table for copy in newest.tables}

@@ -24,7 +24,7 @@ _COPY = re.compile(rb"^COPY .* \((.*)\) FROM stdin;$")
 _COLUMN = re.compile(r'"((?:[^"]|"")+)"|([^\s,"]+)')
 
 
-def held(table: TableCopy) -> TableCopy:
+def as_loaded(table: TableCopy) -> TableCopy:
     """The table as it is loaded: values of types that users have created as text. Reading a value of such a type may
     run code of theirs, such as the checks of a domain; as text it has the same checksum."""
     columns = tuple(replace(column, type="text") if "." in column.type else column for column in table.columns)
@@ -39,7 +39,8 @@ def filled(
     private_files.require_trusted(backup.folder)
     temporary = sql.Identifier("pg_temp", f"restored_{number}")
     columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type)) for column in held(table).columns
+        sql.SQL("{} {}").format(sql.Identifier(column.name), sql.SQL(column.type))
+        for column in as_loaded(table).columns
     )
     session.execute(sql.SQL("CREATE TEMPORARY TABLE {} ({})").format(temporary, columns))
     pg_restore = program("pg_restore", major=backup.server_version // 10000)
@@ -55,7 +56,7 @@ def counted(session: psycopg.Connection[Any], temporary: sql.Composable, table: 
     """The number of rows of a loaded table, and their checksum."""
     with session.transaction():
         set_stable_text_format(session)
-        found = session.execute(checksum(temporary, held(table).columns)).fetchone()
+        found = session.execute(checksum(temporary, as_loaded(table).columns)).fetchone()
     assert found is not None
     return found[0], found[1]
 

@@ -36,7 +36,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class BackupSize:
     """A backup with its time and its size in bytes."""
 
     name: str
@@ -62,9 +62,9 @@ class Forecast:
         return f"{readable(self.free)} is free on {self.place}, {room}{when}"
 
 
-def forecast(place: str, free: int, seen: Sequence[Seen]) -> Forecast:
+def forecast(place: str, free: int, backups: Sequence[BackupSize]) -> Forecast:
     """From backups of the same kind and tables, the newest first; at least one."""
-    last = seen[: 1 + FORERUNNERS]
+    last = backups[: 1 + FORERUNNERS]
     pairs = list(pairwise(last))
     growth = max(0, int(median(newer.bytes - older.bytes for newer, older in pairs))) if pairs else 0
     size, room, count = last[0].bytes + growth, free, 0
@@ -75,20 +75,20 @@ def forecast(place: str, free: int, seen: Sequence[Seen]) -> Forecast:
     return Forecast(place=place, free=free, backups=count, growth=growth, days=days)
 
 
-def own_by_kind(backups: Sequence[Backup]) -> Mapping[BackupKind, tuple[Seen, ...]]:
+def own_by_kind(backups: Sequence[Backup]) -> Mapping[BackupKind, tuple[BackupSize, ...]]:
     """tenantry's own complete backups by their kind, the newest first: the newest, and those of the same tables."""
     found = {}
     for kind in BackupKind:
-        whole = [one for one in _regular(backups) if one.kind is kind]
-        if whole:
-            found[kind] = tuple(_seen(one) for one in whole if _tables(one) == _tables(whole[0]))
+        restorable = [one for one in _regular(backups) if one.kind is kind]
+        if restorable:
+            found[kind] = tuple(_size_of(one) for one in restorable if _tables(one) == _tables(restorable[0]))
     return found
 
 
 def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits: Limits) -> Iterator[Finding]:
     """Checks of tenantry's own backups, the newest first. `running`: a run is active, to which an unfinished one may
     belong."""
-    whole = _regular(backups)
+    restorable = _regular(backups)
     for backup in backups:
         if backup.finished_at is None and not running:
             yield _finding("backup-incomplete", f"The backup {backup.id} is incomplete", "Run `tenantry backups prune`")
@@ -100,11 +100,11 @@ def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits
             yield _finding(
                 "backup-missing", f"The dump {backup.folder} of {backup.id} does not exist", "Look for it, or prune it"
             )
-    sound = [_seen(backup) for backup in whole if not backup.problem]
+    sound = [_size_of(backup) for backup in restorable if not backup.problem]
     yield from _age("tenantry's backups", sound, now, limits, "Run `tenantry backups create`")
-    if whole:
-        yield from _size("tenantry's backups", own_by_kind(backups)[whole[0].kind], limits)
-        yield from _verified(whole, now, limits)
+    if restorable:
+        yield from _size("tenantry's backups", own_by_kind(backups)[restorable[0].kind], limits)
+        yield from _verified(restorable, now, limits)
 
 
 def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
@@ -118,26 +118,28 @@ def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def watch_folder(folder: Path, *, now: datetime, limits: Limits, seen: Sequence[Seen] | None) -> Iterator[Finding]:
+def watch_folder(
+    folder: Path, *, now: datetime, limits: Limits, backups: Sequence[BackupSize] | None
+) -> Iterator[Finding]:
     """Checks of the dumps in a folder, the newest first; None if the folder cannot be read."""
     place = f"the dumps in {folder}"
-    if seen is None:
+    if backups is None:
         yield _finding(
             "dumps-unreadable", f"The folder {folder} cannot be read", "Correct the name of the folder", bad=True
         )
         return
-    yield from _age(place, seen, now, limits, "Find out why the job that makes them does not run")
-    yield from _size(place, seen, limits)
+    yield from _age(place, backups, now, limits, "Find out why the job that makes them does not run")
+    yield from _size(place, backups, limits)
 
 
 def watch_snapshot(last: datetime, *, now: datetime, limits: Limits) -> Iterator[Finding]:
     """Checks of the provider's own snapshots, of which the time of the last is given."""
     yield from _age(
-        "the provider's snapshots", [Seen(name="snapshot", at=last, bytes=0)], now, limits, "Ask the provider"
+        "the provider's snapshots", [BackupSize(name="snapshot", at=last, bytes=0)], now, limits, "Ask the provider"
     )
 
 
-def dumps_in(folder: Path, zone: datetime) -> tuple[Seen, ...] | None:
+def dumps_in(folder: Path, zone: datetime) -> tuple[BackupSize, ...] | None:
     """The files and folders in a folder, each a dump, the newest first; None if it cannot be read. The time of a folder
     is that of its newest file. Files that are still being written (.partial, .tmp) are left out."""
     found = []
@@ -149,7 +151,7 @@ def dumps_in(folder: Path, zone: datetime) -> tuple[Seen, ...] | None:
             states = [path.stat() for path in files]
             if states:
                 at = datetime.fromtimestamp(max(state.st_mtime for state in states), tz=zone.tzinfo)
-                found.append(Seen(name=entry.name, at=at, bytes=sum(state.st_size for state in states)))
+                found.append(BackupSize(name=entry.name, at=at, bytes=sum(state.st_size for state in states)))
     except OSError:
         return None
     return tuple(sorted(found, key=lambda one: one.at, reverse=True))
@@ -159,40 +161,41 @@ def _regular(backups: Sequence[Backup]) -> list[Backup]:
     return [one for one in backups if one.finished_at is not None and one.reason not in OF_FEW_TABLES]
 
 
-def _seen(backup: Backup) -> Seen:
-    return Seen(name=backup.id, at=backup.started_at, bytes=backup.bytes)
+def _size_of(backup: Backup) -> BackupSize:
+    return BackupSize(name=backup.id, at=backup.started_at, bytes=backup.bytes)
 
 
 def _tables(backup: Backup) -> frozenset[str]:
     return frozenset(str(copy.table) for copy in backup.tables)
 
 
-def _age(what: str, seen: Sequence[Seen], now: datetime, limits: Limits, remedy: str) -> Iterator[Finding]:
-    if not seen:
+def _age(what: str, backups: Sequence[BackupSize], now: datetime, limits: Limits, remedy: str) -> Iterator[Finding]:
+    if not backups:
         yield _finding("backup-none", f"There is no backup among {what}", remedy, bad=True)
-    elif now - seen[0].at > limits.max_age:
-        age = span(now - seen[0].at)
+    elif now - backups[0].at > limits.max_age:
+        age = span(now - backups[0].at)
         yield _finding(
-            "backup-old", f"The newest of {what}, {seen[0].name}, is {age} old; the limit is {span(limits.max_age)}",
+            "backup-old", f"The newest of {what}, {backups[0].name}, is {age} old; the limit is {span(limits.max_age)}",
             remedy, bad=True,
         )  # fmt: skip
 
 
-def _size(what: str, seen: Sequence[Seen], limits: Limits) -> Iterator[Finding]:
+def _size(what: str, backups: Sequence[BackupSize], limits: Limits) -> Iterator[Finding]:
     """The newest one is first."""
-    before = [one.bytes for one in seen[1 : 1 + FORERUNNERS]]
+    before = [one.bytes for one in backups[1 : 1 + FORERUNNERS]]
     usual = median(before) if before else 0
-    if seen and (seen[0].bytes < limits.smallest * usual or seen[0].bytes == 0):
+    if backups and (backups[0].bytes < limits.smallest * usual or backups[0].bytes == 0):
         yield _finding(
             "backup-small",
-            f"The newest of {what}, {seen[0].name}, has {readable(seen[0].bytes)}; earlier ones have {readable(usual)}",
+            f"The newest of {what}, {backups[0].name}, has {readable(backups[0].bytes)}; earlier ones have"
+            f" {readable(usual)}",
             "Find out what is missing in it", bad=True,
         )  # fmt: skip
 
 
-def _verified(whole: Sequence[Backup], now: datetime, limits: Limits) -> Iterator[Finding]:
-    times = [backup.verified_at for backup in whole if backup.verified_at is not None and not backup.problem]
-    since = max(times) if times else min(backup.started_at for backup in whole)
+def _verified(restorable: Sequence[Backup], now: datetime, limits: Limits) -> Iterator[Finding]:
+    times = [backup.verified_at for backup in restorable if backup.verified_at is not None and not backup.problem]
+    since = max(times) if times else min(backup.started_at for backup in restorable)
     if now - since > limits.max_unverified:
         said = f"for {span(now - since)}" if times else "ever"
         yield _finding(

@@ -90,7 +90,7 @@ class Target:
         return self._differs([column.name for column in self.columns if column.name not in self.key])
 
     @property
-    def gone(self) -> sql.Composable:
+    def obsolete(self) -> sql.Composable:
         """The addresses of the rows that the backup does not have, or that must be replaced."""
         if self.key:
             return sql.SQL(
@@ -141,7 +141,7 @@ class Target:
     def counts(self) -> sql.Composed:
         """A query of three numbers: the rows that would be deleted, updated, inserted."""
         updated: sql.Composable = sql.SQL("0::bigint")
-        replaced = sql.SQL("(SELECT pg_catalog.count(*) FROM ({}) AS g WHERE g.kept)").format(self.gone)
+        replaced = sql.SQL("(SELECT pg_catalog.count(*) FROM ({}) AS g WHERE g.kept)").format(self.obsolete)
         if self.key:
             updated = sql.SQL("(SELECT pg_catalog.count(*) FROM {} JOIN {} AS b ON {} WHERE {})").format(
                 self.rows, self.saved, self.same, self.changed
@@ -149,7 +149,7 @@ class Target:
         return sql.SQL(
             "SELECT (SELECT pg_catalog.count(*) FROM ({gone}) AS g WHERE NOT g.kept), {updated},"
             " (SELECT pg_catalog.count(*) FROM ({missing}) AS m) - {replaced}"
-        ).format(gone=self.gone, updated=updated, missing=self.missing, replaced=replaced)
+        ).format(gone=self.obsolete, updated=updated, missing=self.missing, replaced=replaced)
 
 
 def restore_statement(targets: Sequence[Target]) -> sql.Composed:
@@ -195,7 +195,7 @@ def _numbers(number: int, updates: bool) -> sql.Composable:
 def _delete(target: Target, after: sql.Composable) -> sql.Composable:
     return sql.SQL(
         "DELETE FROM {} USING ({}) AS g WHERE t.tableoid = g.place AND t.ctid = g.line AND {} RETURNING g.kept"
-    ).format(target.rows, target.gone, after)
+    ).format(target.rows, target.obsolete, after)
 
 
 def _update(target: Target, after: sql.Composable) -> sql.Composable | None:

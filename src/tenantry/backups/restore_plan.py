@@ -18,11 +18,11 @@ from tenantry.backups.create import (
     refuse_full,
     refuse_hidden,
 )
-from tenantry.backups.loading import held, load
+from tenantry.backups.loading import as_loaded, load
 from tenantry.backups.restore import Target as Rows
 from tenantry.backups.restore import advance, restore_statement
 from tenantry.backups.tables import copy_one
-from tenantry.backups.tenants import Saved, with_tenants
+from tenantry.backups.tenants import SavedTable, with_tenants
 from tenantry.backups.triggers import disable_triggers, enable_triggers
 from tenantry.backups.verify import damage_of
 from tenantry.errors import Refused, UsageError, nearest
@@ -33,7 +33,7 @@ from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy, TableRestored, copy_name
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.model.schema import Ours, Schema
+from tenantry.model.schema import ManagedObjects, Schema
 from tenantry.model.wording import counted
 from tenantry.postgres.backups import Backups, firing, set_stable_text_format
 from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
@@ -134,7 +134,7 @@ class RestorePlan:
         """The tables whose rows may change, with their present contents."""
         ours = {one.copy.table: column.name for one in self.fits for column in one.copy.columns if column.ours}
         names = (*(one.target.table for one in self.fits), *self.others)
-        return tuple(source(self.schema, name, ours=ours, created=frozenset()) for name in names)
+        return tuple(source(self.schema, name, managed=ours, created=frozenset()) for name in names)
 
     def _saved(self) -> list[str]:
         if self.options.backup.kind is BackupKind.NONE:
@@ -192,7 +192,7 @@ def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> Res
     """Plan a restore, after loading the backup's rows and checking that they are those that were written. Raises
     Refused."""
     connection = making.connection
-    copies = _wanted(backup, options.tables)
+    copies = _selected_copies(backup, options.tables)
     making.observer(Looking(f"the backup {backup.id}"))
     problem = backup.problem if backup.folder is not None else damage_of(connection, backup, copies)
     if problem:
@@ -200,7 +200,7 @@ def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> Res
         raise Refused(
             f"The backup {backup.id} is damaged: {problem}", remedy="Choose another one: `tenantry backups list`."
         )
-    schema = read_schema(connection, (EVERY_SCHEMA,), ours=Ours())
+    schema = read_schema(connection, (EVERY_SCHEMA,), managed=ManagedObjects())
     entries = known(read_entries(Journal(connection))).entries
     steps = [from_json(entry.value) for entry in entries.values()]
     fits: list[Fit] = []
@@ -222,20 +222,20 @@ def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> Res
     return work
 
 
-def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema: Schema) -> Iterator[Saved]:
+def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema: Schema) -> Iterator[SavedTable]:
     """The tables with the relations that hold their rows; those of a dump are loaded."""
     for number, copy in enumerate(copies):
         relation: sql.Composable = Name(JOURNAL_SCHEMA, copy.copy).identifier
         if backup.folder is not None and copy.table in schema.tables:
             making.observer(Looking(f"{copy.table} in the dump"))
-            relation, copy = load(making.target, making.connection, backup, copy, number), held(copy)
+            relation, copy = load(making.target, making.connection, backup, copy, number), as_loaded(copy)
         if copy.table in schema.tables:
             # So that the planner knows how many rows there are.
             making.connection.execute(sql.SQL("ANALYZE {}").format(relation))
-        yield Saved(copy=copy, relation=relation)
+        yield SavedTable(copy=copy, relation=relation)
 
 
-def _wanted(backup: Backup, tables: Sequence[str]) -> tuple[TableCopy, ...]:
+def _selected_copies(backup: Backup, tables: Sequence[str]) -> tuple[TableCopy, ...]:
     """The backup's tables with these names, or all. Raises UsageError."""
     if not tables:
         return backup.tables

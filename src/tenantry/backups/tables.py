@@ -103,11 +103,11 @@ def snapshot(
             stop=stop_after_delay(patience), wait=wait_random(0.1, 1.0), reraise=True,
         ):  # fmt: skip
             with attempt:
-                taken = ExitStack()
+                stack = ExitStack()
                 try:
-                    exported = _begin(sessions, names, taken)
+                    exported = _begin(sessions, names, stack)
                 except BaseException as error:
-                    taken.__exit__(type(error), error, None)
+                    stack.__exit__(type(error), error, None)
                     raise
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
         blockers = [str(blocker) for blocker in holders(sessions[0], names, LockMode.ACCESS_SHARE)]
@@ -116,13 +116,13 @@ def snapshot(
             remedy=f"{END_HOLDERS}, then run the same command again: nothing was changed.",
             details=blockers,
         ) from error
-    with taken:
+    with stack:
         yield exported
 
 
-def _begin(sessions: Sequence[Connection], names: Sequence[Name], taken: ExitStack) -> str:
+def _begin(sessions: Sequence[Connection], names: Sequence[Name], stack: ExitStack) -> str:
     for session in sessions:
-        taken.enter_context(session.transaction())
+        stack.enter_context(session.transaction())
         session.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         # LOCK TABLE takes no snapshot: the first query below does.
         session.execute(sql.SQL("SET LOCAL lock_timeout = {}").format(sql.Literal(f"{LOCK_SECONDS}s")))

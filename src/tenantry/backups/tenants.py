@@ -25,7 +25,7 @@ TEMPORARY = "pg_temp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class SavedTable:
     """A table of a backup, and the relation that holds its rows."""
 
     copy: TableCopy
@@ -33,12 +33,12 @@ class Saved:
 
 
 def with_tenants(
-    session: psycopg.Connection[Any], schema: Schema, steps: Iterable[Step], saved: Sequence[Saved]
-) -> tuple[Saved, ...]:
+    session: psycopg.Connection[Any], schema: Schema, steps: Iterable[Step], saved: Sequence[SavedTable]
+) -> tuple[SavedTable, ...]:
     """The same tables; those that tenantry has filled in temporary tables, with the tenant of each row."""
     steps = tuple(steps)
     fills = [fill for step in steps if (fill := step.filling) is not None and fill.purpose in PURPOSES]
-    roots = {fill.relation: schema.whole(fill.relation) for step in fills for fill in step.fills}
+    roots = {fill.relation: schema.topmost(fill.relation) for step in fills for fill in step.fills}
     columns = {roots[fill.relation]: fill.column for step in fills for fill in step.fills}
     columns |= {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
     constants = {step.table: key for step in steps if (key := step.constant_key) is not None}
@@ -72,7 +72,7 @@ def _lacks(copy: TableCopy, columns: Mapping[Name, str]) -> bool:
     return copy.table in columns and all(column.name != columns[copy.table] for column in copy.columns)
 
 
-def _aside(session: psycopg.Connection[Any], saved: Saved, name: Name) -> None:
+def _aside(session: psycopg.Connection[Any], saved: SavedTable, name: Name) -> None:
     """A temporary table with the backup's rows, through which paths lead."""
     session.execute(
         sql.SQL("CREATE TEMPORARY TABLE {} AS SELECT * FROM {}").format(sql.Identifier(name.name), saved.relation)
@@ -80,9 +80,9 @@ def _aside(session: psycopg.Connection[Any], saved: Saved, name: Name) -> None:
 
 
 def _beside(
-    session: psycopg.Connection[Any], saved: Saved, name: Name, tenant: CopiedColumn, key: tuple[str, ...],
+    session: psycopg.Connection[Any], saved: SavedTable, name: Name, tenant: CopiedColumn, key: tuple[str, ...],
     constant: sql.Composable | None,
-) -> Saved:  # fmt: skip
+) -> SavedTable:  # fmt: skip
     """A temporary table with the backup's rows. Their tenant is that of the backup, or else the one that they have now,
     or else the constant that all rows got."""
     others = [column for column in saved.copy.columns if column.name != tenant.name]
@@ -106,7 +106,7 @@ def _beside(
             value, sql.SQL(tenant.type), sql.Identifier(tenant.name), saved.relation, join,
         )
     )  # fmt: skip
-    return Saved(copy=replace(saved.copy, columns=(*others, tenant)), relation=name.identifier)
+    return SavedTable(copy=replace(saved.copy, columns=(*others, tenant)), relation=name.identifier)
 
 
 def _renamed(step: Step, names: Mapping[Name, Name]) -> Step:

@@ -26,7 +26,7 @@ def business(context: CheckContext) -> Iterator[Check | Finding]:
         if isinstance(table, Finding):
             yield table
         elif context.wants(table):
-            yield _asked(context, rule, table)
+            yield _rule_check(context, rule, table)
 
 
 def said_by(text: str) -> sql.Composed:
@@ -45,7 +45,7 @@ def _table(context: CheckContext, rule: RulePart) -> Name | Finding:
     return _invalid(rule, None, f"the table {name} does not exist{nearest(str(name), known)}")
 
 
-def _asked(context: CheckContext, rule: RulePart, table: Name) -> Check | Finding:
+def _rule_check(context: CheckContext, rule: RulePart, table: Name) -> Check | Finding:
     problem = _problem(context, rule, table)
     if problem is None:
         return _check(context, rule, table)
@@ -55,7 +55,7 @@ def _asked(context: CheckContext, rule: RulePart, table: Name) -> Check | Findin
             message=f"The rule {rule.name} was not checked: it needs tenant columns that do not exist yet",
             remedy=f"Run `tenantry migrate --until {Phase.EXPAND}`, then `tenantry verify` again.",
         )  # fmt: skip
-    return _invalid(rule, table, problem if isinstance(problem, str) else _words(problem))
+    return _invalid(rule, table, problem if isinstance(problem, str) else _message(problem))
 
 
 def _problem(context: CheckContext, rule: RulePart, table: Name) -> psycopg.Error | str | None:
@@ -133,7 +133,7 @@ def _awaited(context: CheckContext, error: psycopg.Error) -> bool:
     return any(name in (error.diag.message_primary or "") for name in missing)
 
 
-def _words(error: psycopg.Error) -> str:
+def _message(error: psycopg.Error) -> str:
     return (error.diag.message_primary or type(error).__name__).splitlines()[0]
 
 

@@ -91,7 +91,7 @@ def _silent_triggers(context: CheckContext) -> Iterator[Finding]:
     for row in _of_tables(context, "silent_triggers"):
         found.setdefault(Name(row["schema"], row["name"]), []).append(quoted(row["trigger"]))
     for table, triggers in found.items():
-        if context.wants(context.live.whole(table)):
+        if context.wants(context.live.topmost(table)):
             yield _error(
                 name="trigger-disabled", table=table, count=len(triggers),
                 message=f"Triggers of tenantry on the partition {table} do not always fire: {', '.join(triggers)}",
@@ -126,7 +126,7 @@ def _subscriptions(context: CheckContext) -> Iterator[Finding]:
     found: dict[str, list[Name]] = {}
     for row in _of_tables(context, "subscriptions"):
         name = Name(row["schema"], row["name"])
-        if context.wants(context.live.whole(name)) and context.ownership.of(context.live.whole(name)) is not None:
+        if context.wants(context.live.topmost(name)) and context.ownership.of(context.live.topmost(name)) is not None:
             found.setdefault(row["subscription"], []).append(name)
     for subscription, tables in found.items():
         yield _warning(

@@ -42,7 +42,7 @@ def _paths(context: CheckContext) -> Iterator[tuple[Name, Path, str]]:
     found: dict[tuple[Name, tuple[tuple[tuple[str, ...], Name], ...]], tuple[Name, Path, str]] = {}
     for table, path, label in _all_paths(context):
         steps = tuple((hop.columns, hop.parent) for hop in path.hops)
-        if context.wants(table) and _there(context, table, path):
+        if context.wants(table) and _exists(context, table, path):
             found.setdefault((table, steps), (table, path, label))
     yield from found.values()
 
@@ -57,7 +57,7 @@ def _all_paths(context: CheckContext) -> Iterator[tuple[Name, Path, str]]:
         yield name, replace(path, hops=(replace(path.hops[0], unique=_unique(context, key)),)), "reference of the spec"
     for unit in context.planning.units():
         for path in unit.owned.paths:
-            if not (unit.owned.given and path.columns == (unit.owned.column,) and len(path.hops) == 1):
+            if not (unit.owned.has_own_column and path.columns == (unit.owned.column,) and len(path.hops) == 1):
                 yield unit.name, path, "the path"
 
 
@@ -73,7 +73,7 @@ def _unique(context: CheckContext, key: ForeignKey) -> bool:
     )
 
 
-def _there(context: CheckContext, table: Name, path: Path) -> bool:
+def _exists(context: CheckContext, table: Name, path: Path) -> bool:
     at = table
     for hop in path.hops:
         if not (context.has(at, *hop.columns) and context.has(hop.parent, *hop.parent_columns)):
@@ -112,7 +112,7 @@ def _agreement(context: CheckContext, table: Name, path: Path, label: str, waiti
         return
     if context.ownership.crosses(table, path.columns):
         return
-    own, there = column(owned.column), column(theirs, PARENT)
+    own, derived_tenant = column(owned.column), column(theirs, PARENT)
     yield Check(
         name="tenant-differs", family=Family.REFERENCES, table=table, subject=str(path),
         message=f"{{rows}} of {table} with another tenant than the row of {path.target} that they refer to"
@@ -121,16 +121,18 @@ def _agreement(context: CheckContext, table: Name, path: Path, label: str, waiti
         " reference.",
         shows=(
             *((name, column(name)) for name in path.columns),
-            (owned.column, own), (f"{path.target.name}.{theirs}", there),
+            (owned.column, own), (f"{path.target.name}.{theirs}", derived_tenant),
         ),
-        question=Reference(path=path, violates=_differs(own, there, shared=owned.mixed and owned.table not in waiting)),
+        question=Reference(
+            path=path, violates=_differs(own, derived_tenant, shared=owned.mixed and owned.table not in waiting)
+        ),
     )  # fmt: skip
 
 
-def _differs(own: sql.Composable, there: sql.Composable, *, shared: bool) -> sql.Composed:
+def _differs(own: sql.Composable, derived_tenant: sql.Composable, *, shared: bool) -> sql.Composed:
     """A row without a tenant is a matter of completeness, except that it would be `shared`: then all see it."""
     operator = "{there} IS NOT NULL AND {own} IS DISTINCT FROM {there}" if shared else "{own} <> {there}"
-    return sql.SQL(operator).format(own=own, there=there)
+    return sql.SQL(operator).format(own=own, there=derived_tenant)
 
 
 def _tenant_at_end(context: CheckContext, path: Path) -> str | None:

@@ -154,7 +154,7 @@ class _Asking:
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             raise error
         if len(scan.checks) == 1 and scan.joined:
-            self.answers[id(scan.checks[0])].problem = _said(error)
+            self.answers[id(scan.checks[0])].problem = _message(error)
         elif scan.checks:
             alone = [replace(scan, checks=(check,), joined=True) for check in scan.checks]
             for one in alone if scan.joined else [replace(scan, checks=()), *alone]:
@@ -170,7 +170,7 @@ class _Asking:
         except WRONG_QUESTION as error:
             if isinstance(error, psycopg.errors.InsufficientPrivilege):
                 raise
-            self.answers[id(check)].problem = _said(error)
+            self.answers[id(check)].problem = _message(error)
             return
         if row is not None and row[0]:
             self.answers[id(check)].counts[None] += row[0]
@@ -224,5 +224,5 @@ class _Asking:
         return check.finding(count, tuple(answer.samples), tenants)
 
 
-def _said(error: psycopg.Error) -> str:
+def _message(error: psycopg.Error) -> str:
     return (error.diag.message_primary or str(error)).splitlines()[0]

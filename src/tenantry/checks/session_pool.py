@@ -40,7 +40,7 @@ Work: TypeAlias = Callable[[Session], None]
 class Stop:
     """A request to stop, from any thread: cancels the statements of all registered sessions."""
 
-    asked: threading.Event = field(default_factory=threading.Event)
+    requested: threading.Event = field(default_factory=threading.Event)
     _sessions: list[psycopg.Connection[Any]] = field(default_factory=list)
 
     def also(self, session: psycopg.Connection[Any]) -> None:
@@ -48,7 +48,7 @@ class Stop:
         self._sessions.append(session)
 
     def __call__(self) -> None:
-        self.asked.set()
+        self.requested.set()
         self.cancel()
 
     def cancel(self) -> None:
@@ -60,7 +60,7 @@ class Stop:
 
     def halt(self) -> None:
         """Raises Interrupted if a stop was asked for."""
-        if self.asked.is_set():
+        if self.requested.is_set():
             raise Interrupted("Stopped", remedy="Run the same command again: nothing was changed.")
 
 
@@ -103,7 +103,7 @@ class Readers:
             future.result()
 
     def _one(self, work: Work, given_up: threading.Event) -> None:
-        if self.stop.asked.is_set() or given_up.is_set():
+        if self.stop.requested.is_set() or given_up.is_set():
             return
         session = self.free.get()
         try:

@@ -162,17 +162,17 @@ def _missing(context: CheckContext, missing: Sequence[Step]) -> Iterator[Finding
     """Objects that tenantry made, and that no longer exist. Where a tenant column is missing, all that depended on it
     is, too."""
     bare = {step.table for step in missing if step.tenant_column is not None}
-    again = f"Run {context.repair_command}: it creates it again."
+    remedy = f"Run {context.repair_command}: it creates it again."
     for step in missing:
         if step.table in bare and step.tenant_column is None:
             continue
         if step.tenant_row is not None:
             if step.table in context.hidden:
                 continue
-            yield _error("tenant-gone", f"{step.subject} no longer exists", again, step.table, Family.COMPLETENESS)
+            yield _error("tenant-gone", f"{step.subject} no longer exists", remedy, step.table, Family.COMPLETENESS)
             continue
         detail = _security(context, step) if step.policies else ""
-        yield _error("not-in-force", f"{step.subject} is missing{detail}", again, step.table)
+        yield _error("not-in-force", f"{step.subject} is missing{detail}", remedy, step.table)
 
 
 def _security(context: CheckContext, step: Step) -> str:

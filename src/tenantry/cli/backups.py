@@ -111,9 +111,11 @@ def verify(terminal: Terminal, backup: Ids = NONE) -> ExitStatus:
         found = verify_backups(database, backup, observer)
     terminal.answer(backups=[_brief(one) for one in found])
     for one in found:
-        line = f"{one.id}: {_holds(one)}; unchanged since it was made." if one.whole else f"{one.id}: {one.problem}."
-        terminal.show(line, style="" if one.whole else "red")
-    return ExitStatus.DONE if all(one.whole for one in found) else ExitStatus.FINDINGS
+        line = (
+            f"{one.id}: {_holds(one)}; unchanged since it was made." if one.restorable else f"{one.id}: {one.problem}."
+        )
+        terminal.show(line, style="" if one.restorable else "red")
+    return ExitStatus.DONE if all(one.restorable for one in found) else ExitStatus.FINDINGS
 
 
 def restore(

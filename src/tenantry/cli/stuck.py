@@ -14,7 +14,7 @@ from tenantry.commands.terminate import end_blocker
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.run import Stuck
 from tenantry.model.wording import duration
-from tenantry.postgres.stuck import Party
+from tenantry.postgres.stuck import BlockingSession
 
 
 def stuck_lines(found: Iterable[Stuck]) -> Iterator[Text]:
@@ -51,7 +51,7 @@ def _pids(pids: Iterable[int]) -> str:
 def terminate(terminal: Terminal, pid: int, *, force: bool) -> ExitStatus:
     """Terminate a session that a run waits for; asks first, unless `force`."""
 
-    def agreed(party: Party) -> bool:
+    def agreed(party: BlockingSession) -> bool:
         if force:
             return True
         if not sys.stdin.isatty() or terminal.settings.json:

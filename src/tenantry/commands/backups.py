@@ -121,7 +121,7 @@ def verify_backups(target: Target, ids: Sequence[str] = (), observer: Observer |
                 problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
             backups.verified(backup.id, problem)
         found = tuple(one_of(backups.all(), backup.id) for backup in chosen)
-        damaged = [f"{backup.id}: {backup.problem}" for backup in found if not backup.whole]
+        damaged = [f"{backup.id}: {backup.problem}" for backup in found if not backup.restorable]
         current.finish("; ".join(damaged) or f"{len(found)} verified", "Make a new backup." if damaged else "")
     return found
 

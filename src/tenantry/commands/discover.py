@@ -93,4 +93,4 @@ def _looking(target: Target, schemas: tuple[str, ...]) -> Iterator[tuple[psycopg
     """A connection, and the schema without tenantry's objects."""
     with open_session(target, purpose="discover") as connection:
         found = known(read_entries(Journal(connection))).entries
-        yield connection, read_schema(connection, schemas, ours=managed_objects(found))
+        yield connection, read_schema(connection, schemas, managed=managed_objects(found))

@@ -9,7 +9,7 @@ from tenantry.execution.existing import read_entries
 from tenantry.execution.renames import known
 from tenantry.execution.session import open_session
 from tenantry.exports import ExportContext, Files, Orm, write
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.model.spec import Spec
 from tenantry.planning.original_schema import managed_objects, original_schema
 from tenantry.planning.ownership import resolve
@@ -44,6 +44,8 @@ def read_context(target: Target, spec: Spec) -> ExportContext:
     """The original schema and the current one, read in one snapshot."""
     with open_session(target, purpose="export") as connection:
         entries = known(read_entries(Journal(connection))).entries
-        found, live = read_schemas(connection, spec.schemas, ours=(managed_objects(entries), Ours(named=False)))
+        found, live = read_schemas(
+            connection, spec.schemas, managed=(managed_objects(entries), ManagedObjects(named=False))
+        )
     found = original_schema(found, entries)
     return ExportContext(found=found, live=live, ownership=resolve(spec, found))

@@ -8,7 +8,7 @@ from tenantry.backups.create import BackupOptions, Making
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.fixes.apply import ROWS, Fixer
-from tenantry.checks.fixes.corrections import Correction, changed_tables, corrected, foreseen, wanted
+from tenantry.checks.fixes.corrections import Correction, changed_tables, corrected, foreseen, repairs_for
 from tenantry.checks.session_pool import Stop
 from tenantry.checks.verdict import Families, verdict_of
 from tenantry.commands.inspection import InspectionOptions, open_check_context
@@ -59,7 +59,7 @@ def preview_fixes(
     ):
         verdict = verdict_of(context, families, command, "", told.observer, stop)
         fixer = Fixer(context=context, connection=context.connection, run=told.id, force=fixing.force)
-        repairs = tuple(wanted(fixer, families, verdict, ahead=True))
+        repairs = tuple(repairs_for(fixer, families, verdict, ahead=True))
         found = tuple(foreseen(fixer, repair, rows) for repair, rows in repairs)
         rows = sum(one.rows for one in found if not one.refusals)
         backup = estimate_backup(context.connection, changed_tables(fixer, repairs), fixing.backup)
@@ -106,9 +106,12 @@ def fix_issues(
                 target=target, connection=connection, run=current.id, options=fixing.backup, observer=observer
             )
             back_up(
-                making, Reason.FIX, changed_tables(fixer, wanted(fixer, families, first, ahead=True)), changes=False
+                making,
+                Reason.FIX,
+                changed_tables(fixer, repairs_for(fixer, families, first, ahead=True)),
+                changes=False,
             )
-            found = tuple(corrected(fixer, repair, observer) for repair, _ in wanted(fixer, families, first))
+            found = tuple(corrected(fixer, repair, observer) for repair, _ in repairs_for(fixer, families, first))
             verdict = verdict_of(context, families, command, next_step, observer, stop)
         fixed = sum(one.fixed for one in found)
         verdict = replace(

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tenantry.backups.monitor import (
+    BackupSize,
     Forecast,
     Limits,
-    Seen,
     dumps_in,
     forecast,
     own_by_kind,
@@ -67,7 +67,7 @@ def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = N
         if free is None:
             free = free_bytes(read_room(connection), connection.info.host)
     own, folders = own_by_kind(backups), {folder: dumps_in(folder, now) for folder in options.dump_folders}
-    newest = next((backup for backup in backups if backup.whole), None)
+    newest = next((backup for backup in backups if backup.restorable), None)
     dumped = next((one.folder.parent for one in backups if one.folder is not None and one.folder.exists()), None)
     places = [("the server", free, own.get(BackupKind.TABLES))]
     if dumped is not None and dumped not in {folder.absolute() for folder in folders}:
@@ -78,7 +78,7 @@ def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = N
     found = [
         *watch_own(backups, running=running, now=now, limits=options.limits),
         *(one for folder, seen in folders.items()
-          for one in watch_folder(folder, now=now, limits=options.limits, seen=seen)),
+          for one in watch_folder(folder, now=now, limits=options.limits, backups=seen)),
         *(one for room in rooms for one in watch_room(room, options.limits)),
     ]  # fmt: skip
     if options.last_snapshot is not None:
@@ -90,7 +90,7 @@ def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = N
     )  # fmt: skip
 
 
-def _rooms(places: Sequence[tuple[str, int | None, Sequence[Seen] | None]]) -> Iterator[Forecast]:
+def _rooms(places: Sequence[tuple[str, int | None, Sequence[BackupSize] | None]]) -> Iterator[Forecast]:
     """The places with backups whose free space is known."""
     for place, free, seen in places:
         if free is not None and seen:

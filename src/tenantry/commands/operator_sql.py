@@ -25,7 +25,7 @@ def operator_sql(target: Target, spec: Spec | None, *, role: str | None = None) 
     """
     with open_session(target, purpose="operator-sql") as connection:
         if spec is None:
-            schema = read_schema(connection, (EVERY_SCHEMA,), ours=managed_objects(Journal(connection).entries()))
+            schema = read_schema(connection, (EVERY_SCHEMA,), managed=managed_objects(Journal(connection).entries()))
             name = role or ROLE
             _refuse_role(name, schema)
             rights = to_discover(name, schema)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tenantry.errors import Refused, UsageError
 from tenantry.execution.session import open_session
 from tenantry.postgres.connect import Target
-from tenantry.postgres.stuck import Party, in_the_way, parties, terminate
+from tenantry.postgres.stuck import BlockingSession, blocking_pids, parties, terminate
 
 LOOKING = 20.0
 """Seconds for which a run is watched: between two tries for a lock it waits for no session."""
@@ -20,11 +20,13 @@ BETWEEN = 0.1
 class Termination:
     """A session that was terminated, or had ended before (`ended` is False)."""
 
-    party: Party
+    party: BlockingSession
     ended: bool
 
 
-def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], patience: float = LOOKING) -> Termination:
+def end_blocker(
+    target: Target, pid: int, *, agreed: Callable[[BlockingSession], bool], patience: float = LOOKING
+) -> Termination:
     """Terminate the session `pid` once a run of tenantry is seen to wait for it, and `agreed` returns true.
 
     Raises UsageError if the session does not exist, Refused if no run waits for it within `patience` seconds, it
@@ -42,7 +44,7 @@ def end_blocker(target: Target, pid: int, *, agreed: Callable[[Party], bool], pa
                 )
             if party.run:
                 raise Refused(f"{pid} is a run of tenantry", remedy="Interrupt it with Ctrl-C or SIGTERM.")
-            if pid in in_the_way(known):
+            if pid in blocking_pids(known):
                 break
             going_on = any(one.run for one in known.values())
             if not going_on or time.monotonic() >= deadline:

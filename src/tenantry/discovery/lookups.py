@@ -98,19 +98,19 @@ def compared(left: sql.Composable, right: sql.Composable, operator: tuple[str, s
 def lookups(owned: Owned, ownership: Ownership, schema: Schema) -> Iterator[TenantLookup]:
     """All lookups of a table except its assignment, the one with precedence first."""
     tenant = ownership.tenant
-    if owned.given:
+    if owned.has_own_column:
         yield TenantLookup(
             label=owned.column, kind=PathKind.GIVEN, columns=(owned.column,), target=tenant.name,
             target_columns=(tenant.key,), operators=(tenant.key_operator,),
         )  # fmt: skip
     for path in owned.paths:
-        if not (owned.given and path.target == tenant.name and path.columns == (owned.column,)):
+        if not (owned.has_own_column and path.target == tenant.name and path.columns == (owned.column,)):
             yield _along(path, PathKind.PATH, ownership.heirs)
     for child in owned.children:
         yield _upwards(child, ownership.heirs)
     known = {(path.columns, path.hops[0].parent) for path in owned.paths}
     for key in foreign_keys(schema, schema.tables[owned.table]):
-        given = owned.given and owned.column in key.columns
+        given = owned.has_own_column and owned.column in key.columns
         if given or not key.enforced or ownership.crosses(owned.table, key.columns):
             continue
         if (key.columns, key.parent) not in known and ownership.of(key.parent) is not None:

@@ -156,7 +156,7 @@ def _telling(table: Name, found: Sequence[TenantLookup], ownership: Ownership) -
 
 
 def _constant(owned: Owned | None) -> str | None:
-    return owned.assignment.tenant if owned and owned.assignment and not owned.given else None
+    return owned.assignment.tenant if owned and owned.assignment and not owned.has_own_column else None
 
 
 def _rounds(drawn: _Census, members: Sequence[TenantMap]) -> list[sql.Composed | Repeat]:
@@ -182,7 +182,7 @@ def _question(
         sql.SQL("e.orphan").format(),
         sql.Composed([sql.Identifier("e", "tenant")]),
     )
-    if filled and not owned.given:
+    if filled and not owned.has_own_column:
         # Only looked for if no source gives a row its tenant.
         tenant = sql.SQL(
             "coalesce(e.tenant, (SELECT t.tenant FROM {} AS r JOIN {} AS t ON t.key = r.{}::text"

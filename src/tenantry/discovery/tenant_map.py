@@ -34,7 +34,7 @@ class TenantMap:
     @property
     def slug(self) -> str | None:
         """The one tenant that all rows are assigned to."""
-        return self.owned.assignment.tenant if self.owned.assignment and not self.owned.given else None
+        return self.owned.assignment.tenant if self.owned.assignment and not self.owned.has_own_column else None
 
     @property
     def constant(self) -> bool:

@@ -85,7 +85,7 @@ def candidates(schema: Schema, links: Links) -> tuple[Candidate, ...]:
 
 
 def recognise(schema: Schema, links: Links, home: str, requested: str | None) -> Name | None:
-    """The tenant table: `wanted`, or the one with a matching name; None if no name matches.
+    """The tenant table: `requested`, or the one with a matching name; None if no name matches.
 
     Raises UsageError if the wanted table does not exist or cannot be one, and if several could be.
     """

@@ -194,7 +194,7 @@ def given_earlier(
                 fill for fill in earlier
                 if heirs.get(fill.relation, fill.relation) == owned.table and fill.column == owned.column
             ]  # fmt: skip
-            if own and not owned.given:
+            if own and not owned.has_own_column:
                 rows = (_keeping(connection, fill, circular=circular) for fill in own)
                 found[owned.table] = sql.SQL("({})").format(sql.SQL(" OR ").join(rows))
     return found

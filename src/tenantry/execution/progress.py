@@ -70,7 +70,7 @@ def _table(
         return sum(step.key in done for step in chosen), len(chosen)
 
     column = _column(session, owned, steps, done)
-    given = session.schema.tables[name].column(owned.column) if owned is not None and owned.given else None
+    given = session.schema.tables[name].column(owned.column) if owned is not None and owned.has_own_column else None
     not_null = any(step.refuses_null and step.key in done for step in steps)
     not_null = not_null or (given is not None and given.not_null)
     return TableStatus(
@@ -90,7 +90,7 @@ def _column(session: Session, owned: Owned | None, steps: list[Step], done: froz
     if owned is None:
         return None
     made = any(step.tenant_column is not None and step.key in done for step in steps)
-    return owned.column if made or owned.given else None
+    return owned.column if made or owned.has_own_column else None
 
 
 def _without_tenant(session: Session, name: Name, column: str | None) -> int | None:

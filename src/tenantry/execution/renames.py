@@ -50,7 +50,7 @@ def known(entries: Mapping[str, Entry]) -> Known:
         for was, now in entry.columns.items()
     }  # fmt: skip
     found = _under(Known(entries=entries), names, columns) if names or columns else Known(entries=entries)
-    gone = {from_json(entry.value).table: None for entry in entries.values() if entry.gone}
+    gone = {from_json(entry.value).table: None for entry in entries.values() if entry.table_dropped}
     return replace(found, tables={**names, **gone}, columns=columns)
 
 

@@ -15,7 +15,7 @@ from tenantry.execution.events import Connected, Observer
 from tenantry.execution.existing import read_entries
 from tenantry.execution.renames import Known, known, with_indexes
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours, Schema
+from tenantry.model.schema import ManagedObjects, Schema
 from tenantry.model.spec import Spec
 from tenantry.planning import Plan, make_plan
 from tenantry.planning.original_schema import managed_objects, original_schema
@@ -54,8 +54,8 @@ class Session:
         `distribute`: the plan has that phase, which it has in any case once a step of it was applied."""
         journal = Journal(connection)
         found = known(read_entries(journal))
-        asked = (managed_objects(found.entries), Ours()) if live else (managed_objects(found.entries),)
-        schemas = read_schemas(connection, spec.schemas, ours=asked)
+        asked = (managed_objects(found.entries), ManagedObjects()) if live else (managed_objects(found.entries),)
+        schemas = read_schemas(connection, spec.schemas, managed=asked)
         schema = original_schema(schemas[0], found.entries)
         schema = replace(schema, earlier=found.tables, earlier_columns=found.columns)
         distribute = distribute or any(entry.phase == Phase.DISTRIBUTE for entry in found.entries.values())

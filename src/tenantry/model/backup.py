@@ -88,7 +88,7 @@ class Backup:
     problem: str = ""
 
     @property
-    def whole(self) -> bool:
+    def restorable(self) -> bool:
         """True if it can be restored, as far as is known."""
         return self.finished_at is not None and not self.problem
 

@@ -41,9 +41,9 @@ def shortened(name: str) -> str:
     return name if len(name.encode()) <= LONGEST else hashed(name)
 
 
-def hashed(name: str, whole: str = "") -> str:
-    """`name` followed by a hash of itself, or of the `whole` that it stands for, cut to 63 bytes."""
-    digest = hashlib.sha256((whole or name).encode()).hexdigest()[:8]
+def hashed(name: str, of: str = "") -> str:
+    """`name` followed by a hash of itself, or of the text `of` which it is a part, cut to 63 bytes."""
+    digest = hashlib.sha256((of or name).encode()).hexdigest()[:8]
     return name.encode()[: LONGEST - 9].decode(errors="ignore") + "_" + digest
 
 

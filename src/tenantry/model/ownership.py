@@ -80,12 +80,12 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
-    """An owned or mixed table. `given`: the tenant column is the user's own. `late`: a row may have to wait for its
-    tenant, so NOT NULL and the composite keys into the table come in contract."""
+    """An owned or mixed table. `has_own_column`: the tenant column is the user's own. `late`: a row may have to wait
+    for its tenant, so NOT NULL and the composite keys into the table come in contract."""
 
     table: Name
     column: str
-    given: bool = False
+    has_own_column: bool = False
     mixed: bool = False
     late: bool = False
     paths: tuple[Path, ...] = ()

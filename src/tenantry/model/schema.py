@@ -243,7 +243,7 @@ class Schema:
     sequences: frozenset[Name] = frozenset()
     """Every sequence of the database."""
     roles: Mapping[str, Role] = field(default_factory=dict)
-    kept: frozenset[Name] = frozenset()
+    preserved: frozenset[Name] = frozenset()
     """Tables whose tenant column stayed after `rollback --preserve-data`."""
     earlier: Mapping[Name, Name | None] = field(default_factory=dict)
     earlier_columns: Mapping[tuple[Name, str], str | None] = field(default_factory=dict)
@@ -277,7 +277,7 @@ class Schema:
             table = self.tables.get(current)
             current = table.partition_of if table is not None else None
 
-    def whole(self, name: Name) -> Name:
+    def topmost(self, name: Name) -> Name:
         """The topmost partitioned table of which the table is a partition; otherwise the table itself."""
         return list(self.lineage(name))[-1]
 
@@ -309,16 +309,16 @@ class Schema:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ours:
+class ManagedObjects:
     """The objects that tenantry made, according to the journal, so that a schema can be read without them.
 
     `columns` has the name of each tenant column that tenantry added; for `tables`, their partitions and inheritance
-    children it is present and left out of the schema. `created` are tables and views that tenantry created. `kept` see
-    Schema.kept. `named`: objects with a name of tenantry's are left out as well.
+    children it is present and left out of the schema. `created` are tables and views that tenantry created.
+    `preserved`: see Schema.preserved. `named`: objects with a name of tenantry's are left out as well.
     """
 
     tables: frozenset[Name] = frozenset()
     columns: Mapping[Name, str] = field(default_factory=dict)
     created: frozenset[Name] = frozenset()
-    kept: frozenset[Name] = frozenset()
+    preserved: frozenset[Name] = frozenset()
     named: bool = True

@@ -34,10 +34,10 @@ def _hop(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _like(pattern: str, words: str) -> AfterValidator:
+def _like(pattern: str, what: str) -> AfterValidator:
     def check(value: str) -> str:
         if re.fullmatch(pattern, value) is None:
-            raise ValueError(f"this must be {words}")
+            raise ValueError(f"this must be {what}")
         return value
 
     return AfterValidator(check)

@@ -56,12 +56,12 @@ def default_steps(context: PlanContext, component: tuple[Owned, ...], phase: Pha
 def _fills(context: PlanContext, owned: Owned, sources: tuple[Source, ...], phase: Phase) -> Iterator[RelationFill]:
     if not sources:
         return
-    overrides = not owned.given and all(source.kind in ("path", "children") for source in sources)
+    overrides = not owned.has_own_column and all(source.kind in ("path", "children") for source in sources)
     for unit in context.units_of(owned):
         for relation in unit.relations:
             yield RelationFill(
                 relation=relation.name, column=owned.column, sources=sources, overrides=overrides,
-                identity=context.schema.tables[owned.table].primary_key if owned.given else (),
+                identity=context.schema.tables[owned.table].primary_key if owned.has_own_column else (),
                 keyed=phase is not Phase.BACKFILL or any(owned.column in unique.columns for unique in relation.uniques),
                 search_path=context.schema.search_path,
             )  # fmt: skip

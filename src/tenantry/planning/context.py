@@ -166,7 +166,7 @@ class PlanContext:
             return (
                 ByText(tenant=self.reference, table=owned.table, column=assignment.column, text=assignment.expression),
             )
-        paths = owned.paths[1:] if owned.given else owned.paths
+        paths = owned.paths[1:] if owned.has_own_column else owned.paths
         found: list[Source] = [ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths]
         found.extend(
             ByChildren(table=child.table, columns=child.columns, own_columns=child.own_columns,
@@ -179,7 +179,7 @@ class PlanContext:
         """The paths by which a child finds its tenant without this parent; none if it has other ways."""
         owned = self.ownership.of(child.table)
         assert owned is not None, child.table
-        if owned.given or owned.assignment is not None or owned.children:
+        if owned.has_own_column or owned.assignment is not None or owned.children:
             return ()
         return self.by_paths(owned, without=child.columns)
 
@@ -209,7 +209,7 @@ class PlanContext:
         found: dict[Name, dict[str, tuple[Follower, ...]]] = {}
         for other in self.ownership.owned:
             for path in other.paths:
-                if not other.given and len(path.hops) == 1:
+                if not other.has_own_column and len(path.hops) == 1:
                     by_owner, owner = found.setdefault(self._root(path.target), {}), self.owner(other.table)
                     by_owner[owner] = (*by_owner.get(owner, ()), self._follower(other, path))
         return found

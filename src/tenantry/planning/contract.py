@@ -80,7 +80,7 @@ def _triggers(context: PlanContext) -> Iterator[Step]:
     for unit in context.units():
         if has_assignment(unit):
             ended = _ended(unit, ASSIGN, function_name(unit.name, "assign"), "assignment")
-            yield replace(ended, guard=assignment(context, unit)) if unit.owned.given else ended
+            yield replace(ended, guard=assignment(context, unit)) if unit.owned.has_own_column else ended
         if context.parents_of(unit.owned.table):
             yield _ended(unit, ADOPT, function_name(unit.name, "adopt"), "adoption")
         for number, _ in enumerate(context.followers(unit.owned), start=1):

@@ -41,7 +41,7 @@ class Derivation:
         while True:
             more = {
                 name for name, table in self.owned.items()
-                if name not in certain and not table.mixed and not table.children and not table.given
+                if name not in certain and not table.mixed and not table.children and not table.has_own_column
                 and self._derives(table, certain)
             }  # fmt: skip
             if not more:
@@ -51,7 +51,7 @@ class Derivation:
     def _fixed(self, table: Owned) -> bool:
         """One tenant for all rows, or a column of the user's own that is never NULL."""
         column = self.schema.tables[table.table].column(table.column)
-        given = table.given and column is not None and column.not_null
+        given = table.has_own_column and column is not None and column.not_null
         return given or (table.assignment is not None and table.assignment.tenant is not None)
 
     def _derives(self, table: Owned, certain: set[Name]) -> bool:

@@ -50,7 +50,7 @@ def enforce_steps(context: PlanContext) -> Iterator[Step]:
                 yield from composite_key(context, unit, key, parent, PHASE)
     yield from _references(context)
     for component in context.ownership.components:
-        derived = tuple(owned for owned in component if owned.assignment is None and not owned.given)
+        derived = tuple(owned for owned in component if owned.assignment is None and not owned.has_own_column)
         yield from fill_steps(context, derived, PHASE, "sweep")
     for unit in context.units():
         yield from _references_valid(context, unit)

@@ -36,7 +36,7 @@ def expand_steps(context: PlanContext) -> Iterator[Step]:
                 rows=owned.assignment.rows,
             )  # fmt: skip
     for owned in context.ownership.owned:
-        if not owned.given:
+        if not owned.has_own_column:
             yield _column(context, owned)
     # First the cascade triggers, then the assignment triggers: a row that got a tenant in between would not follow its
     # parent.
@@ -92,7 +92,7 @@ def _given_columns(context: PlanContext) -> tuple[tuple[Name, str], ...]:
 
 def constant(context: PlanContext, owned: Owned) -> str | None:
     """The slug with which the column can be added for all rows at once, without updating any (hazard 7)."""
-    if owned.assignment is None or owned.assignment.tenant is None or owned.table in context.schema.kept:
+    if owned.assignment is None or owned.assignment.tenant is None or owned.table in context.schema.preserved:
         return None
     family = [unit.table for unit in context.units_of(owned)]
     if any(table.type_used_by for table in family):
@@ -112,13 +112,13 @@ def _column(context: PlanContext, owned: Owned) -> Step:
 def has_assignment(unit: OwnedRelation) -> bool:
     """A user's own column needs the trigger only where a backfill may set its NULLs."""
     column = unit.table.column(unit.owned.column)
-    return not unit.owned.given or column is None or not (column.not_null or column.generated)
+    return not unit.owned.has_own_column or column is None or not (column.not_null or column.generated)
 
 
 def assignment(context: PlanContext, unit: OwnedRelation) -> AssignmentTrigger:
     """The trigger that gives a table's new rows their tenant, or protects the user's own column during a backfill."""
     owned = unit.owned
-    if owned.given:
+    if owned.has_own_column:
         return AssignmentTrigger(
             phase=PHASE, table=unit.name, column=owned.column, type=context.ownership.tenant.type, sources=(),
             guard=True, tenant=context.reference, owner=unit.table.owner, tree=unit.tree_names,

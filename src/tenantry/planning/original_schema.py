@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from tenantry.model.name import Name
-from tenantry.model.schema import ForeignKey, Ours, Schema, Table
+from tenantry.model.schema import ForeignKey, ManagedObjects, Schema, Table
 from tenantry.postgres.journal import Entry
 from tenantry.steps import from_json
 
 
-def managed_objects(entries: Mapping[str, Entry]) -> Ours:
+def managed_objects(entries: Mapping[str, Entry]) -> ManagedObjects:
     """What tenantry made according to the journal, to be left out of the original schema."""
     columns: dict[Name, str] = {}
     live: set[Name] = set()
@@ -24,7 +24,9 @@ def managed_objects(entries: Mapping[str, Entry]) -> Ours:
         if step.tenant_column is not None:
             columns[step.table] = step.tenant_column
             (kept if entry.state == "kept" else live).add(step.table)
-    return Ours(tables=frozenset(live), columns=columns, created=frozenset(created), kept=frozenset(kept))
+    return ManagedObjects(
+        tables=frozenset(live), columns=columns, created=frozenset(created), preserved=frozenset(kept)
+    )
 
 
 def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:

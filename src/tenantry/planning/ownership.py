@@ -196,7 +196,7 @@ class _Resolver:
         for unique in part.unique:
             self._check_unique(table, unique, place)
         return Owned(
-            table=name, column=column, given=given, mixed=part.orphans is Orphans.SHARED, paths=paths,
+            table=name, column=column, has_own_column=given, mixed=part.orphans is Orphans.SHARED, paths=paths,
             children=children, assignment=self._assignment(table, part, place), orphans=part.orphans,
             unique=part.unique,
         )  # fmt: skip
@@ -216,7 +216,7 @@ class _Resolver:
                     remedy="Change the column's type, or choose another name with [tenant] column"
                     f" or column = … in {place}.",
                 )
-            if not given and table.name not in self.schema.kept:
+            if not given and table.name not in self.schema.preserved:
                 # A child's own column would be merged with tenantry's, and keep its values (hazard 7).
                 raise self.lookup.error(
                     f"{place}: {part.name} already has a column {name!r}",

@@ -147,7 +147,7 @@ class TenantSelection:
         return tuple(found.values())
 
     def _refer(self, found: dict[tuple[Name, tuple[str, ...], Name], Reference], child: Name, key: ForeignKey) -> None:
-        of_child, of_parent = self._tables.get(child), self._tables.get(self.schema.whole(key.parent))
+        of_child, of_parent = self._tables.get(child), self._tables.get(self.schema.topmost(key.parent))
         if of_child is not None or of_parent is not None:
             found.setdefault(
                 (child, key.columns, key.parent),

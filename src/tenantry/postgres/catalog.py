@@ -22,7 +22,7 @@ from tenantry.model.schema import (
     Grant,
     Index,
     Kind,
-    Ours,
+    ManagedObjects,
     Policy,
     Role,
     Schema,
@@ -46,18 +46,18 @@ Row = dict[str, Any]
 Part = Callable[..., Value]
 
 
-def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, ours: Ours) -> Schema:
+def read_schema(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, managed: ManagedObjects) -> Schema:
     """The first schema that read_schemas returns, if any."""
-    return read_schemas(connection, schemas, ours=(ours,))[0]
+    return read_schemas(connection, schemas, managed=(managed,))[0]
 
 
 def read_schemas(
-    connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, ours: Sequence[Ours]
+    connection: psycopg.Connection[TupleRow], schemas: Sequence[str], *, managed: Sequence[ManagedObjects]
 ) -> tuple[Schema, ...]:
-    """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made; once for each of `ours`, all
-    in one snapshot.
+    """The user's own objects in `schemas` (`("*",)` for all), without what tenantry made; once for each of `managed`,
+    all in one snapshot.
 
-    Each of `ours` lists what tenantry made; everything in the schema tenantry is left out, too.
+    Each of `managed` lists what tenantry made; everything in the schema tenantry is left out, too.
 
     The connection is one of tenantry.postgres.connect: names are qualified by its search_path. Partitions, inheritance
     children and views that read a table are included whatever their schema; functions and roles are those of the
@@ -67,9 +67,9 @@ def read_schemas(
     Raises UsageError for a schema that does not exist, and Failed if another session keeps a table locked.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        return _fenced(connection, _read(connection, schemas, ours))
+        return _fenced(connection, _read(connection, schemas, managed))
     try:
-        return _fenced(connection, _read_in_snapshot(connection, schemas, ours))
+        return _fenced(connection, _read_in_snapshot(connection, schemas, managed))
     except psycopg.errors.LockNotAvailable as error:
         raise Failed(
             f"The schema cannot be read: another session has held a lock on a table for {LONGEST_WAIT} s",
@@ -97,19 +97,21 @@ def application_path(connection: psycopg.Connection[Any]) -> tuple[str, ...]:
     reraise=True,
 )
 def _read_in_snapshot(
-    connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours: Sequence[Ours]
+    connection: psycopg.Connection[TupleRow], schemas: Sequence[str], managed: Sequence[ManagedObjects]
 ) -> tuple[Schema, ...]:
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         # PostgreSQL locks a table to build its definition, and would wait for a VACUUM FULL, with locks on what it has
         # read, behind which the application's statements could queue.
         connection.execute("SELECT set_config('lock_timeout', %s, true)", [f"{LONGEST_WAIT}s"])
-        return _read(connection, schemas, ours)
+        return _read(connection, schemas, managed)
 
 
-def _read(connection: psycopg.Connection[TupleRow], schemas: Sequence[str], ours: Sequence[Ours]) -> tuple[Schema, ...]:
+def _read(
+    connection: psycopg.Connection[TupleRow], schemas: Sequence[str], managed: Sequence[ManagedObjects]
+) -> tuple[Schema, ...]:
     answers: dict[tuple[str, str], list[Row]] = {}
-    return tuple(_Reader(connection, one, answers).schema(schemas) for one in ours)
+    return tuple(_Reader(connection, one, answers).schema(schemas) for one in managed)
 
 
 class _Reader:
@@ -117,10 +119,13 @@ class _Reader:
     and its parameters."""
 
     def __init__(
-        self, connection: psycopg.Connection[TupleRow], ours: Ours, answers: dict[tuple[str, str], list[Row]]
+        self,
+        connection: psycopg.Connection[TupleRow],
+        managed: ManagedObjects,
+        answers: dict[tuple[str, str], list[Row]],
     ) -> None:
         self._connection = connection
-        self._ours = ours
+        self._ours = managed
         self._answers = answers
         self._oids: list[int] = []
 
@@ -139,7 +144,7 @@ class _Reader:
             functions=tuple(_function(row) for row in self._rows("functions")),
             sequences=frozenset(map(_name, self._rows("every_sequence"))),
             roles={row["name"]: Role(**_frozen(row)) for row in self._rows("roles")},
-            kept=self._ours.kept,
+            preserved=self._ours.preserved,
             search_path=tuple(dict.fromkeys([*self._rows("search_path")[0]["schemas"], *chosen])),
         )
 
@@ -227,13 +232,13 @@ def _grouped(rows: Iterable[Row], value: Part[Value]) -> dict[int, tuple[Value, 
     return {oid: tuple(values) for oid, values in found.items()}
 
 
-def _chosen(wanted: Sequence[str], existing: list[str]) -> list[str]:
-    if EVERY_SCHEMA in wanted:
+def _chosen(requested: Sequence[str], existing: list[str]) -> list[str]:
+    if EVERY_SCHEMA in requested:
         return existing
-    for name in wanted:
+    for name in requested:
         if name not in existing:
             raise UsageError(f'The schema "{name}" does not exist{nearest(name, existing)}')
-    return list(dict.fromkeys(wanted))
+    return list(dict.fromkeys(requested))
 
 
 def _name(row: Row) -> Name:

@@ -50,7 +50,7 @@ class Entry:
     """The present names of its columns that were renamed since; None if they no longer exist."""
 
     @property
-    def gone(self) -> bool:
+    def table_dropped(self) -> bool:
         """Whether the table was dropped."""
         return self.of_relation and self.named is None
 

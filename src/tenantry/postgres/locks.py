@@ -71,7 +71,7 @@ def hold_run_lock(
     the second session cannot be opened.
     """
     deadline = time.monotonic() + patience
-    while not _taken(connection):
+    while not _acquired(connection):
         if time.monotonic() >= deadline:
             raise _refusal(connection)
         time.sleep(0.1)
@@ -109,7 +109,7 @@ def run_lock_held(connection: psycopg.Connection[Any]) -> bool:
     return connection.execute(_QUERIES["run_lock_holder"], {"key": RUN_LOCK}).fetchone() is not None
 
 
-def _taken(connection: psycopg.Connection[Any]) -> bool:
+def _acquired(connection: psycopg.Connection[Any]) -> bool:
     return connection.execute(_QUERIES["try_run_lock"], {"key": RUN_LOCK}).fetchone() == (True,)
 
 

@@ -118,7 +118,7 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
     if not fenced(connection):
         return True
     given = [_text(connection, text) for text in texts]
-    if any((_UTILITY.match(text) and not _ours_alone(text)) or _TABLE_AS.match(text) for text in given):
+    if any((_UTILITY.match(text) and not _only_tenantry(text)) or _TABLE_AS.match(text) for text in given):
         return False
     defined = [name for text in given if _DEFINITION.match(text) for name in _qualified(text)]
     if any(_ALTER_INDEX.match(text) for text in given):
@@ -143,7 +143,7 @@ def reads_catalog_only(connection: psycopg.Connection[Any], texts: Sequence[sql.
     return not rows
 
 
-def _ours_alone(text: bytes) -> bool:
+def _only_tenantry(text: bytes) -> bool:
     """Whether a DO block names nothing but objects of tenantry's."""
     return _DO.match(text) is not None and all(name.startswith(f'"{JOURNAL_SCHEMA}".') for name in _qualified(text))
 
@@ -249,7 +249,7 @@ class _Relation:
                     rights |= {"INSERT"} | ({"SELECT"} if _LOOKS.search(rest) else set())
                     rights |= {"UPDATE"} if _CONFLICT.search(rest) else set()
                 else:
-                    rights |= {given, "SELECT"} | ({"UPDATE"} if _LOCKS.search(_words(text)) else set())
+                    rights |= {given, "SELECT"} | ({"UPDATE"} if _LOCKS.search(_without_names(text)) else set())
             begun += len(part)
         return sorted(rights)
 
@@ -501,7 +501,7 @@ def _of_types(text: str, types: Sequence[str]) -> str:
     columns = sql.SQL(", ").join(
         sql.SQL("t.{}::{}").format(sql.Identifier(f"c{number}"), sql.SQL(type)) for number, type in enumerate(types)
     )
-    if _VALUE.match(text.encode()) and not _WRITES.search(_words(text)):
+    if _VALUE.match(text.encode()) and not _WRITES.search(_without_names(text)):
         given = sql.SQL("SELECT {} FROM ({}\n) AS t ({})").format(columns, sql.SQL(text), places)
         return given.as_string(None)
     # A statement that writes can be part of another query only in a WITH.
@@ -543,7 +543,7 @@ def _rest(text: str, start: int) -> str:
     return " ".join(words)
 
 
-def _words(text: str) -> str:
+def _without_names(text: str) -> str:
     """A statement without its literals, comments and quoted names."""
     return _UNNAMED.sub(" ", text)
 
@@ -629,7 +629,7 @@ def _reached(connection: psycopg.Connection[Any], text: str, written: Sequence[_
     """The stranger, if any, to whose tables foreign keys lead from those that a statement writes."""
     if not written:
         return None
-    words = _words(text)
+    words = _without_names(text)
     removes = _REMOVES.search(words) is not None
     as_us = connection.info.server_version < DEFERRED_AS_QUEUED
     names = [relation.identifier.as_string(None) for relation in written]

@@ -19,7 +19,7 @@ PARAMETERS = 15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RoleAttributes:
     """A role and its attributes; predefined ones have a name that begins with `pg_`."""
 
     name: str
@@ -47,7 +47,7 @@ class Membership:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class Possession:
     """Something that `holder`, a role or PUBLIC, has; `kind` as in ALTER … OWNER TO if it owns it."""
 
     name: str
@@ -59,14 +59,14 @@ class Held:
 class Powers:
     """Grants to roles or PUBLIC: functions that are restricted by default, and settings; and what they own."""
 
-    functions: tuple[Held, ...]
-    parameters: tuple[Held, ...]
-    owned: tuple[Held, ...]
+    functions: tuple[Possession, ...]
+    parameters: tuple[Possession, ...]
+    owned: tuple[Possession, ...]
 
 
-def read_roles(connection: psycopg.Connection[Any]) -> tuple[tuple[Standing, ...], tuple[Membership, ...]]:
+def read_roles(connection: psycopg.Connection[Any]) -> tuple[tuple[RoleAttributes, ...], tuple[Membership, ...]]:
     """All roles of the server, and their memberships."""
-    with connection.cursor(row_factory=class_row(Standing)) as cursor:
+    with connection.cursor(row_factory=class_row(RoleAttributes)) as cursor:
         standings = tuple(cursor.execute(_QUERIES["standings"]))
     with connection.cursor(row_factory=class_row(Membership)) as cursor:
         return standings, tuple(cursor.execute(_QUERIES["memberships"]))
@@ -81,8 +81,8 @@ def read_powers(
         "names": [table.identifier.as_string(None) for table in sorted(tables)],
     }  # fmt: skip
 
-    def read(query: str) -> tuple[Held, ...]:
-        with connection.cursor(row_factory=class_row(Held)) as cursor:
+    def read(query: str) -> tuple[Possession, ...]:
+        with connection.cursor(row_factory=class_row(Possession)) as cursor:
             return tuple(cursor.execute(_QUERIES[query], parameters))
 
     settable = connection.info.server_version >= PARAMETERS * 10000

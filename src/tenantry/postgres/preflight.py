@@ -85,15 +85,15 @@ def read_facts(
 
 
 def read_barred(
-    connection: psycopg.Connection[Any], wanted: Sequence[tuple[str, Name, str]]
+    connection: psycopg.Connection[Any], needed: Sequence[tuple[str, Name, str]]
 ) -> tuple[MissingPrivilege, ...]:
     """Those of these that are missing: a role, a table, and a privilege on it; an empty privilege means USAGE of its
     schema only."""
     parameters = {
-        "roles": [role for role, _, _ in wanted],
-        "schemas": [table.schema for _, table, _ in wanted],
-        "tables": [table.name for _, table, _ in wanted],
-        "privileges": [privilege for _, _, privilege in wanted],
+        "roles": [role for role, _, _ in needed],
+        "schemas": [table.schema for _, table, _ in needed],
+        "tables": [table.name for _, table, _ in needed],
+        "privileges": [privilege for _, _, privilege in needed],
     }
     with connection.cursor(row_factory=dict_row) as cursor:
         return tuple(_barred(**row) for row in cursor.execute(_QUERIES["barred"], parameters))

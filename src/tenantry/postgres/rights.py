@@ -27,7 +27,7 @@ class SchemaRights:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Withheld:
+class RevokedUsage:
     """A LANGUAGE or TYPE that was revoked from PUBLIC and that none of some roles may use, by its name, or its schema
     and name. `table` has a column of the type."""
 
@@ -45,7 +45,7 @@ class Rights:
     schemas: tuple[SchemaRights, ...]
     opened: frozenset[str]
     makers: frozenset[tuple[str, str]]
-    withheld: tuple[Withheld, ...]
+    withheld: tuple[RevokedUsage, ...]
 
 
 def read_rights(
@@ -69,7 +69,7 @@ def read_rights(
         )
 
 
-def _withheld(*, kind: str, names: list[str], schema: str | None, table: str | None) -> Withheld:
-    return Withheld(
+def _withheld(*, kind: str, names: list[str], schema: str | None, table: str | None) -> RevokedUsage:
+    return RevokedUsage(
         kind=kind, names=tuple(names), table=None if schema is None or table is None else Name(schema, table)
     )

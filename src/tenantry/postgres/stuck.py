@@ -25,7 +25,7 @@ WAITED = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Party:
+class BlockingSession:
     """A session; `since` when it connected, None if tenantry's role may not see it."""
 
     pid: int
@@ -40,30 +40,30 @@ class Party:
     waits_for: list[int]
 
 
-def parties(connection: psycopg.Connection[Any], pid: int | None = None) -> dict[int, Party]:
+def parties(connection: psycopg.Connection[Any], pid: int | None = None) -> dict[int, BlockingSession]:
     """The other sessions of this database by their pid, or the one with `pid`."""
-    with connection.cursor(row_factory=class_row(Party)) as cursor:
+    with connection.cursor(row_factory=class_row(BlockingSession)) as cursor:
         return {party.pid: party for party in cursor.execute(_QUERIES["parties"], {"pid": pid})}
 
 
-def in_the_way(known: Mapping[int, Party]) -> frozenset[int]:
+def blocking_pids(sessions: Mapping[int, BlockingSession]) -> frozenset[int]:
     """The sessions for which a run of tenantry waits, and those for which these wait in turn; 0 is a prepared
     transaction."""
-    waiting = [pid for party in known.values() if party.run for pid in party.waits_for]
+    waiting = [pid for party in sessions.values() if party.run for pid in party.waits_for]
     found: set[int] = set()
     while waiting:
         pid = waiting.pop()
         if pid not in found:
             found.add(pid)
-            waiting += known[pid].waits_for if pid in known else []
+            waiting += sessions[pid].waits_for if pid in sessions else []
     return frozenset(found)
 
 
 def stuck(connection: psycopg.Connection[Any]) -> tuple[Stuck, ...]:
     """Sessions that wait, block others, build an index or have a long transaction; the oldest transaction first."""
-    known = parties(connection)
-    blocking, builds = in_the_way(known), index_builds(connection)
-    behind = {pid: tuple(one.pid for one in known.values() if pid in one.waits_for) for pid in (*known, 0)}
+    sessions = parties(connection)
+    blocking, builds = blocking_pids(sessions), index_builds(connection)
+    behind = {pid: tuple(one.pid for one in sessions.values() if pid in one.waits_for) for pid in (*sessions, 0)}
     found = [
         Stuck(
             pid=party.pid, user=party.user, application=party.application, state=party.state, query=party.query,
@@ -71,7 +71,7 @@ def stuck(connection: psycopg.Connection[Any]) -> tuple[Stuck, ...]:
             blocks=behind[party.pid], blocks_run=party.pid in blocking, build=builds.get(party.pid),
             ending=_ending(party),
         )
-        for party in known.values()
+        for party in sessions.values()
         if behind[party.pid] or party.pid in blocking or party.pid in builds or (party.age or 0.0) >= LONG
         or (party.waits_for and (party.lasts or 0.0) >= WAITED)
     ]  # fmt: skip
@@ -88,13 +88,13 @@ def _prepared(connection: psycopg.Connection[Any], behind: tuple[int, ...], bloc
             )  # fmt: skip
 
 
-def _ending(party: Party) -> str:
+def _ending(party: BlockingSession) -> str:
     # The statement of an active session can be cancelled, and the session goes on; an idle one has nothing to cancel.
     function = "pg_cancel_backend" if party.state == "active" else "pg_terminate_backend"
     return f"SELECT {function}({party.pid})"
 
 
-def terminate(connection: psycopg.Connection[Any], party: Party) -> bool:
+def terminate(connection: psycopg.Connection[Any], party: BlockingSession) -> bool:
     """End a session, if it is still the same; returns whether the signal was sent. Raises ConnectionFailed without the
     privilege."""
     try:

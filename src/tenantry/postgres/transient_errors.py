@@ -26,11 +26,11 @@ def passes(error: psycopg.Error) -> bool:
 
 
 def failed(
-    error: psycopg.Error, what: str = "PostgreSQL reports", again: str = "Run the same command again."
+    error: psycopg.Error, what: str = "PostgreSQL reports", run_again: str = "Run the same command again."
 ) -> Failed:
     """An error of the server as a sentence that begins with `what`, and the remedy; `again` if the same command may
     succeed later."""
     said = (error.diag.message_primary or str(error)).strip().splitlines() or [type(error).__name__]
-    remedy = _REMEDIES.get(error.sqlstate or "") or (again if passes(error) else PUT_RIGHT)
+    remedy = _REMEDIES.get(error.sqlstate or "") or (run_again if passes(error) else PUT_RIGHT)
     details = (error.diag.message_detail or "", error.diag.message_hint or "")
     return Failed(f"{what}: {said[0]}", remedy=remedy, details=filter(None, details))

@@ -54,7 +54,7 @@ class TenantExporter:
         Failed if a table stays locked or a file cannot be written; then the folder is removed again."""
         scope = self.scope
         references = list(scope.selection.leading_out())
-        parents = {scope.selection.schema.whole(one.parent) for one in references} - scope.selection.tables.keys()
+        parents = {scope.selection.schema.topmost(one.parent) for one in references} - scope.selection.tables.keys()
         held = [scope.copy(name) for name in scope.selection.tables]
         held += [TableCopy(table=name, columns=()) for name in sorted(parents)]
         with new_folder(folder) as place, snapshot([scope.connection], held):

@@ -16,7 +16,7 @@ from psycopg import sql
 
 from tenantry.backups.column_mapping import fit
 from tenantry.backups.content import checksum, row_text, selected
-from tenantry.backups.loading import held
+from tenantry.backups.loading import as_loaded
 from tenantry.backups.restore import Target as Rows
 from tenantry.backups.restore import advance
 from tenantry.backups.triggers import disable_triggers, enable_triggers
@@ -227,7 +227,7 @@ class TenantImport:
         """Raises Refused if the file does not contain what the manifest lists."""
         connection, table = self.scope.connection, self.scope.selection.tables[exported.table]
         copy = TableCopy(table=table.name, columns=exported.columns, leaves=table.leaves)
-        as_held = held(copy)
+        as_held = as_loaded(copy)
         relation = sql.Identifier("pg_temp", f"import_{number}")
         self._fill(relation, as_held.columns, exported.file.name, exported)
         rows, total = self._sum(relation, as_held.columns)
@@ -347,7 +347,7 @@ class TenantImport:
             for name, type in zip(reference.parent_columns, reference.types, strict=True)
         )
         relation = sql.Identifier("pg_temp", f"import_reference_{number}")
-        kept = held(TableCopy(table=reference.parent, columns=columns)).columns
+        kept = as_loaded(TableCopy(table=reference.parent, columns=columns)).columns
         self._fill(relation, (*kept, CopiedColumn(name=DIGEST, type="bigint")), reference.file.name, reference)
         key = Rows(
             table=reference.parent, source=relation, only=parent.kind is Kind.TABLE, columns=columns,

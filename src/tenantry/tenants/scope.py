@@ -21,7 +21,7 @@ from tenantry.execution.tenant_table import Tenant, TenantRows
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Phase, Statement
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.planning.original_schema import with_dropped_keys
 from tenantry.planning.tenant_selection import SelectedTable, TenantSelection
 from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
@@ -61,7 +61,7 @@ class TenantScope:
                 f" {missing[0].key}",
                 remedy="Run `tenantry migrate --until isolate` first: until then it is not certain whose a row is.",
             )
-        schema = read_schema(session.connection, (EVERY_SCHEMA,), ours=Ours())
+        schema = read_schema(session.connection, (EVERY_SCHEMA,), managed=ManagedObjects())
         schema = with_dropped_keys(schema, session.schema)
         selection = TenantSelection(ownership=session.plan.ownership, schema=schema)
         around = {name for one in selection.references for name in (one.child, one.parent)}
@@ -85,7 +85,7 @@ class TenantScope:
 
     def copy(self, name: Name) -> TableCopy:
         """The columns of a table that are exported: all except generated ones."""
-        return source(self.selection.schema, name, ours={}, created=frozenset())
+        return source(self.selection.schema, name, managed={}, created=frozenset())
 
     def count(self, table: SelectedTable, condition: sql.Composable) -> int:
         """The rows `t` of a table for which a condition holds."""

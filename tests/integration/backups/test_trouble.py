@@ -22,7 +22,7 @@ from tenantry.backups.tables import copy_all
 from tenantry.errors import Failed, Refused
 from tenantry.model.backup import BackupKind, TableCopy
 from tenantry.model.name import Name
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import connect
 
@@ -122,7 +122,7 @@ def test_lost_in_mid_copy(lost: str, odd: Database, monkeypatch: pytest.MonkeyPa
             holder.execute("SELECT pg_advisory_unlock(7)")
     assert [one.state for one in list_backups(target(odd))] == (["incomplete"] if lost == "first" else [])
     odd.execute("DROP EVENT TRIGGER hold; DROP FUNCTION hold()")
-    assert create_backup(target(odd), spec_of("keyless", "typed"), BackupOptions()).whole
+    assert create_backup(target(odd), spec_of("keyless", "typed"), BackupOptions()).restorable
     assert [one.state for one in list_backups(target(odd))] == ["complete"]
     assert rows(odd) == before
 
@@ -131,7 +131,10 @@ def test_somebody_keeps_a_table(odd: Database) -> None:
     """A table that stays locked is not waited for beyond the patience; who has it is named."""
     with odd.connect() as holder, connect(target(odd), purpose="backup") as session:
         table = source(
-            read_schema(session, ("public",), ours=Ours()), Name("public", "keyless"), ours={}, created=frozenset()
+            read_schema(session, ("public",), managed=ManagedObjects()),
+            Name("public", "keyless"),
+            managed={},
+            created=frozenset(),
         )
         holder.execute("LOCK TABLE keyless IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(Failed, match="another session has a lock on one") as failed:
@@ -142,10 +145,10 @@ def test_somebody_keeps_a_table(odd: Database) -> None:
 def test_a_truncate_waits(odd: Database) -> None:
     """A TRUNCATE, which any snapshot would see at once, cannot come between the snapshot and the copying."""
     with connect(target(odd), purpose="backup") as session, odd.connect(autocommit=True) as other:
-        schema = read_schema(session, ("public",), ours=Ours())
+        schema = read_schema(session, ("public",), managed=ManagedObjects())
         other.execute("CREATE SCHEMA tenantry; SET lock_timeout = '100ms'")
         tables = [
-            replace(source(schema, Name("public", name), ours={}, created=frozenset()), copy=f"copy_of_{name}")
+            replace(source(schema, Name("public", name), managed={}, created=frozenset()), copy=f"copy_of_{name}")
             for name in ("watched", "keyless")
         ]
         tried: list[Name] = []

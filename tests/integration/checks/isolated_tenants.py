@@ -14,7 +14,7 @@ from tenantry.checks.base import CheckContext, FamilyOf
 from tenantry.execution.session import Session, open_session
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
@@ -98,7 +98,7 @@ def context(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[Chec
     target, parsed = Target(parts.pop("dsn", database.dsn)), Spec.parse(spec)
     with open_session(target, purpose="test") as connection:
         session = Session.begin(target, connection, parsed)
-        live = read_schema(connection, parsed.schemas, ours=Ours())
+        live = read_schema(connection, parsed.schemas, managed=ManagedObjects())
         connection.execute("SET default_transaction_read_only = on")
         yield CheckContext(
             target=target, connection=connection, spec=parsed, schema=session.schema, live=live, plan=session.plan,

@@ -22,7 +22,7 @@ from tenantry.commands.inspection import open_check_context
 from tenantry.execution.events import ignore
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
@@ -110,7 +110,7 @@ def unnoticed(database: Database, spec: Spec, mutations: list[Mutation]) -> list
                 context.connection.execute(mutation[2].encode())
                 findings = [one for one in structure(context) if isinstance(one, Finding)]
                 if not named(findings, mutation[1]):
-                    live = read_schema(context.connection, spec.schemas, ours=Ours())
+                    live = read_schema(context.connection, spec.schemas, managed=ManagedObjects())
                     findings = [one for one in structure(replace(context, live=live)) if isinstance(one, Finding)]
             if not named(findings, mutation[1]):
                 missed.append((mutation, [finding.message for finding in findings]))

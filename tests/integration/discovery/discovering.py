@@ -10,7 +10,7 @@ from tenantry.discovery.proposal import Proposal
 from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
 from tenantry.model.evidence import Census, Evidence
-from tenantry.model.schema import Ours, Schema
+from tenantry.model.schema import ManagedObjects, Schema
 from tenantry.model.spec import Spec, TablePart
 from tenantry.planning.ownership import resolve
 from tenantry.postgres.catalog import read_schema
@@ -24,9 +24,9 @@ def session(database: Any, **parameters: Any) -> psycopg.Connection[Any]:
     return connection
 
 
-def schema_of(database: Any, ours: Ours | None = None) -> Schema:
+def schema_of(database: Any, ours: ManagedObjects | None = None) -> Schema:
     with session(database) as connection:
-        return read_schema(connection, ("*",), ours=ours or Ours())
+        return read_schema(connection, ("*",), managed=ours or ManagedObjects())
 
 
 def ask(database: Any, census: Census) -> Evidence:

@@ -11,7 +11,7 @@ from tenantry.errors import ConnectionFailed
 from tenantry.model.evidence import Evidence, PathKind, TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.ownership import Assignment, Ownership
-from tenantry.model.schema import Ours, Schema
+from tenantry.model.schema import ManagedObjects, Schema
 from tenantry.model.spec import Orphans
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.census import run_census
@@ -30,9 +30,9 @@ def session(database: Any, **parameters: Any) -> psycopg.Connection[Any]:
     return connection
 
 
-def schema_of(database: Any, ours: Ours | None = None) -> Schema:
+def schema_of(database: Any, ours: ManagedObjects | None = None) -> Schema:
     with session(database) as connection:
-        return read_schema(connection, ("*",), ours=ours or Ours())
+        return read_schema(connection, ("*",), managed=ours or ManagedObjects())
 
 
 def take(database: Any, ownership: Ownership, schema: Schema, **parameters: Any) -> Evidence:
@@ -291,7 +291,7 @@ def test_a_half_migrated_database_gives_the_same_answer(database: Any) -> None:
     before = take(database, own.ownership(schema, tables), schema)
     database.execute("ALTER TABLE sales ADD tenant_id int REFERENCES tenants; UPDATE sales SET tenant_id = 20")
     name = Name("public", "sales")
-    schema = schema_of(database, Ours(tables=frozenset({name}), columns={name: "tenant_id"}))
+    schema = schema_of(database, ManagedObjects(tables=frozenset({name}), columns={name: "tenant_id"}))
     assert take(database, own.ownership(schema, tables), schema) == before
     assert counted(before, "sales") == (3, 1, 0)
 

@@ -13,7 +13,7 @@ from acceptance.isolation_schema import SCHEMA, SPEC
 from discovery.discovering import discover
 from servers import Database
 from tenantry.execution.session import Session
-from tenantry.model.schema import Kind, Ours
+from tenantry.model.schema import Kind, ManagedObjects
 from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
@@ -112,7 +112,7 @@ def lone_table(database: Database, folder: Path) -> Spec:
 def everything_default(database: Database) -> Spec:
     """Every row of every table is one tenant's."""
     with connect(Target(database.dsn), purpose="test") as connection:
-        schema = read_schema(connection, ("*",), ours=Ours())
+        schema = read_schema(connection, ("*",), managed=ManagedObjects())
     tables = "\n".join(
         f'[[table]]\nname = {str(table.name)!r}\nassign = {{ tenant = "default" }}'
         for table in schema.tables.values()

@@ -12,7 +12,7 @@ from tenantry.discovery.spec_file import spec_text
 from tenantry.execution.existing import in_force
 from tenantry.execution.preflight import preflight
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.model.spec import Spec
 from tenantry.planning import make_plan
 from tenantry.postgres.catalog import read_schema
@@ -82,7 +82,7 @@ def test_work_grows_with_the_tables(sessions: list[psycopg.Connection[Any]]) -> 
 
 
 def stages(connection: psycopg.Connection[Any]) -> Iterator[tuple[str, int, int]]:
-    asked, done, schema = counted(lambda: read_schema(connection, ("*",), ours=Ours()))
+    asked, done, schema = counted(lambda: read_schema(connection, ("*",), managed=ManagedObjects()))
     yield "read", asked, done
     asked, done, proposal = counted(lambda: propose(schema, ask=lambda census: run_census(connection, census)))
     assert not proposal.undecided

@@ -12,7 +12,7 @@ import pytest
 from servers import Database
 from tenantry.errors import Failed, UsageError
 from tenantry.model.name import Name
-from tenantry.model.schema import ForeignKey, Grant, Index, Kind, Ours, Policy, Schema, Trigger, Unique
+from tenantry.model.schema import ForeignKey, Grant, Index, Kind, ManagedObjects, Policy, Schema, Trigger, Unique
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
 
@@ -20,17 +20,17 @@ pytestmark = [pytest.mark.server, pytest.mark.differs("postgres/sql/catalog.sql"
 NASTY = Path(__file__).with_name("nasty.sql")
 ODD = Name('Odd "Schema".x', "naïve_table_with_a_name_of_63_bytes_ééééééééééééé")
 EQUAL = ("pg_catalog", "=")
-NOTHING = Ours()
+NOTHING = ManagedObjects()
 
 
 def public(name: str) -> Name:
     return Name("public", name)
 
 
-def read(database: Database, schemas: Sequence[str] = ("*",), ours: Ours = NOTHING, user: str = "") -> Schema:
+def read(database: Database, schemas: Sequence[str] = ("*",), ours: ManagedObjects = NOTHING, user: str = "") -> Schema:
     dsn = f"{database.dsn} user={user}" if user else database.dsn
     with connect(Target(dsn), purpose="test") as connection:
-        return read_schema(connection, schemas, ours=ours)
+        return read_schema(connection, schemas, managed=ours)
 
 
 @pytest.fixture
@@ -220,11 +220,11 @@ def test_functions(nasty: Database) -> None:
 def test_ours_is_left_out(nasty: Database) -> None:
     """What has our name, stands in our schema, or is said to be ours; columns also below the table."""
     tables = frozenset({public("animal"), public("measured")})
-    ours = Ours(
+    ours = ManagedObjects(
         tables=tables,
         columns=dict.fromkeys(tables, "tenant_id"),
         created=frozenset({public("tenants")}),
-        kept=frozenset({public("child")}),
+        preserved=frozenset({public("child")}),
     )
     before, schema = read(nasty), read(nasty, ours=ours)
     with_column = {name for name, table in before.tables.items() if table.column("tenant_id")}
@@ -233,7 +233,7 @@ def test_ours_is_left_out(nasty: Database) -> None:
     assert public("tenants") not in schema.tables
     # Only a foreign key of ours depends on it, which is no reason to leave it alone.
     assert not before.tables[public("tenants")].uniques[0].referenced
-    assert schema.kept == {public("child")}
+    assert schema.preserved == {public("child")}
     animal = schema.tables[public("animal")]
     assert [unique.name for unique in animal.uniques] == ["animal_pkey"]
     assert (animal.indexes, animal.foreign_keys, animal.policies, animal.triggers) == ((), (), (), ())
@@ -248,7 +248,7 @@ def below(schema: Schema, name: Name) -> set[Name]:
 def test_users_own_column_below_ours_stays(database: Database) -> None:
     """An heir that has a column of that name of its own keeps it."""
     database.load("CREATE TABLE a (id int); CREATE TABLE b (tenant_id int) INHERITS (a);")
-    ours = Ours(tables=frozenset({public("a")}), columns={public("a"): "tenant_id"})
+    ours = ManagedObjects(tables=frozenset({public("a")}), columns={public("a"): "tenant_id"})
     assert read(database, ours=ours).tables[public("b")].column("tenant_id") is not None
 
 
@@ -406,7 +406,7 @@ def test_inside_a_transaction(database: Database) -> None:
     """In a transaction of the caller it sees what that one has done, and leaves it open."""
     with connect(Target(database.dsn), purpose="test") as connection, connection.transaction():
         connection.execute("CREATE TABLE public.fresh (id int)")
-        assert public("fresh") in read_schema(connection, ["public"], ours=NOTHING).tables
+        assert public("fresh") in read_schema(connection, ["public"], managed=NOTHING).tables
         connection.execute("DROP TABLE public.fresh")
 
 

@@ -18,7 +18,7 @@ from tenantry.errors import Refused
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.postgres.activity import activities
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target, connect
@@ -206,7 +206,7 @@ def test_an_owner_who_comes_later(den: Den) -> None:
     with connect(Target(den.database.dsn), purpose="a test") as connection:
         den.theirs(THEIRS)
         den.theirs("CREATE VIEW evil.seen AS SELECT evil.truth(1)")
-        read_schema(connection, ("*",), ours=Ours())
+        read_schema(connection, ("*",), managed=ManagedObjects())
         connection.execute("SELECT * FROM evil.seen")
     assert den.ran == (False, True)
 

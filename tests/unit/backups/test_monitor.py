@@ -11,8 +11,8 @@ import pytest
 
 from tenantry.backups.monitor import (
     MOST,
+    BackupSize,
     Limits,
-    Seen,
     dumps_in,
     forecast,
     own_by_kind,
@@ -78,7 +78,7 @@ def test_what_the_monitor_finds(backups: list[Backup], found: list[str]) -> None
 )
 def test_when_the_disk_will_be_full(sizes: list[int], free: int, more: int, days: float | None) -> None:
     """As many more as there is room for, each larger than the one before it by what the last ones grew; a day each."""
-    seen = [Seen(name=str(day), at=NOW - timedelta(days=day), bytes=size) for day, size in enumerate(sizes)]
+    seen = [BackupSize(name=str(day), at=NOW - timedelta(days=day), bytes=size) for day, size in enumerate(sizes)]
     found = forecast("the server", free, seen)
     assert (found.backups, found.days) == (more, days)
     assert bool([*watch_room(found, Limits())]) == (more < 2)
@@ -112,7 +112,7 @@ def test_dumps_of_others(tmp_path: Path) -> None:
     seen = dumps_in(tmp_path, NOW)
     assert seen is not None
     assert [(one.name, one.bytes) for one in seen] == [("folder", 30), ("two", 100), ("one", 100)]
-    found = watch_folder(tmp_path, now=NOW, limits=Limits(), seen=seen)
+    found = watch_folder(tmp_path, now=NOW, limits=Limits(), backups=seen)
     assert [finding.name for finding in found] == ["backup-small"]
-    gone = watch_folder(tmp_path / "x", now=NOW, limits=Limits(), seen=dumps_in(tmp_path / "x", NOW))
+    gone = watch_folder(tmp_path / "x", now=NOW, limits=Limits(), backups=dumps_in(tmp_path / "x", NOW))
     assert [finding.name for finding in gone] == ["dumps-unreadable"]

@@ -38,7 +38,7 @@ def test_one_tenant_for_all() -> None:
     assert not one.materialized
     assert "t.label = 'it''s'" in one.source().as_string(None)
     assert not assigned(column="code").constant
-    assert not replace(one, owned=replace(one.owned, given=True)).constant
+    assert not replace(one, owned=replace(one.owned, has_own_column=True)).constant
 
 
 def test_the_rows_of_a_file() -> None:

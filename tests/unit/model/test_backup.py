@@ -18,10 +18,10 @@ BACKUP = Backup(
 
 def test_whether_it_can_be_restored() -> None:
     """Not one that was torn, nor one in which a verification found something."""
-    assert not BACKUP.whole
+    assert not BACKUP.restorable
     done = replace(BACKUP, finished_at=NOW)
-    assert done.whole
-    assert not replace(done, problem="rows are missing").whole
+    assert done.restorable
+    assert not replace(done, problem="rows are missing").restorable
     assert done.rows == 5
 
 

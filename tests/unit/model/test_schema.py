@@ -30,8 +30,8 @@ def test_partitions() -> None:
     assert names(SCHEMA.partitions(name("whole"))) == ["z_middle", "a_leaf", "b_leaf"]
     assert names(SCHEMA.tree(name("base"))) == ["base"]
     assert list(SCHEMA.lineage(name("a_leaf"))) == [name("a_leaf"), name("z_middle"), name("whole")]
-    assert SCHEMA.whole(name("a_leaf")) == name("whole")
-    assert SCHEMA.whole(name("nowhere")) == name("nowhere")
+    assert SCHEMA.topmost(name("a_leaf")) == name("whole")
+    assert SCHEMA.topmost(name("nowhere")) == name("nowhere")
 
 
 def test_heirs() -> None:

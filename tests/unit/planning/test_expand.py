@@ -43,7 +43,7 @@ def test_one_tenant_for_all_rows() -> None:
     for context, slug in (
         (plan_context(said, notes), "north"),
         (plan_context(said, replace(notes, type_used_by=("public.others.note",))), None),
-        (plan_context(said, notes, kept=frozenset({notes.name})), None),
+        (plan_context(said, notes, preserved=frozenset({notes.name})), None),
     ):
         (owned,) = context.ownership.owned
         assert constant(context, owned) == slug

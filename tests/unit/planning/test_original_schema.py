@@ -31,7 +31,7 @@ def test_what_is_ours() -> None:
     """Tenant columns by table, those of an earlier migration that stayed apart, and the tables that we made."""
     ours = managed_objects(journal(entry(COLUMN), entry(KEPT, state="kept"), entry(MADE)))
     assert ours.tables == {SALES.name}
-    assert ours.kept == {STORES.name}
+    assert ours.preserved == {STORES.name}
     assert ours.columns == {SALES.name: "tenant_id", STORES.name: "tenant_id"}
     assert ours.created == {MADE.table}
 

@@ -130,9 +130,9 @@ def test_what_nobody_names_is_undecided() -> None:
 def test_the_tenant_column() -> None:
     """The user's own where the path is one column to the tenant's key; another name where the part says so."""
     (owned,) = resolved(spec(STORES_PART), STORES).owned
-    assert (owned.given, owned.column) == (True, "tenant_id")
+    assert (owned.has_own_column, owned.column) == (True, "tenant_id")
     (_, owned) = resolved(spec(STORES_PART, SALES_PART + '\ncolumn = "shop"'), STORES, SALES).owned
-    assert (owned.given, owned.column) == (False, "shop")
+    assert (owned.has_own_column, owned.column) == (False, "shop")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_a_column_of_that_name(stores: Table, words: str) -> None:
     """It is not taken for ours; what an earlier migration left is."""
     said = spec('stores assign = { tenant = "a" }')
     assert words in refusal(said, stores)
-    kept = plan_context(said, table("stores", "tenant_id"), kept=frozenset({stores.name}))
-    assert [owned.given for owned in kept.ownership.owned] == [False]
+    kept = plan_context(said, table("stores", "tenant_id"), preserved=frozenset({stores.name}))
+    assert [owned.has_own_column for owned in kept.ownership.owned] == [False]
 
 
 def test_a_column_of_an_heir() -> None:
@@ -196,7 +196,7 @@ def test_a_generated_tenant_column() -> None:
     """Its expression alone gives a row its tenant: no fill can give it another one."""
     computed = replace(STORES.columns[1], generated="s")
     stores = replace(STORES, columns=(STORES.columns[0], computed))
-    assert [owned.given for owned in resolved(spec(STORES_PART), stores).owned] == [True]
+    assert [owned.has_own_column for owned in resolved(spec(STORES_PART), stores).owned] == [True]
     said = spec(STORES_PART + '\norphans = "quarantine"')
     assert "is a generated column, so only its expression" in refusal(said, stores)
 

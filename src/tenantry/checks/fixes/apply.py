@@ -221,7 +221,7 @@ class _Batches:
         try:
             fixed = self.fixer.patiently(once)
         except (*REFUSED_ROW, IneffectiveFixError, UnforeseenError) as error:
-            return len(addresses), self._halves(relation, addresses, _words(error))
+            return len(addresses), self._halves(relation, addresses, _message(error))
         self.done.fixed += fixed
         self.fixer.tell(relation, fixed)
         return len(addresses), fixed
@@ -273,7 +273,7 @@ def _columns(rows: Sequence[Sequence[Any]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] or [[], [], []]
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     if isinstance(error, psycopg.Error):
         return f"PostgreSQL refuses the change: {(error.diag.message_primary or str(error)).splitlines()[0]}"
     if isinstance(error, UnforeseenError):

@@ -78,13 +78,13 @@ def unchanged_images() -> sql.Composed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Tie:
-    """A link from a row to rows of `table` that change with it: by its columns `here` and their columns `there`. `sets`
-    are their columns that change, `only` the columns of the row that cause it."""
+class _CascadeLink:
+    """A link from a row to rows of `table` that change with it: by its columns `own_columns` and their columns
+    `their_columns`. `sets` are their columns that change, `only` the columns of the row that cause it."""
 
     table: Name
-    here: tuple[str, ...]
-    there: tuple[str, ...]
+    own_columns: tuple[str, ...]
+    their_columns: tuple[str, ...]
     operators: tuple[tuple[str, str], ...]
     sets: frozenset[str]
     why: str
@@ -95,8 +95,8 @@ class _Tie:
         """The condition that `t` is linked to the row `p`; the parent's columns are the left operands."""
         p = sql.Identifier("p")
         if self.parent:
-            return equal(ROW, self.there, p, self.here, self.operators)
-        return equal(p, self.here, ROW, self.there, self.operators)
+            return equal(ROW, self.their_columns, p, self.own_columns, self.operators)
+        return equal(p, self.own_columns, ROW, self.their_columns, self.operators)
 
 
 class UntrackedChangeError(Exception):
@@ -115,38 +115,38 @@ class _Walk:
     repair: Repair
 
     def from_repair(self) -> Iterator[Carried]:
-        given = dict(self.repair.values)
-        changed = frozenset(given) | (frozenset() if self.repair.filling else self._tenant(self.repair.table))
-        yield from self._along(self.repair.table, changed, self.repair.image, THESE, given, ())
+        values = dict(self.repair.values)
+        changed = frozenset(values) | (frozenset() if self.repair.filling else self._tenant(self.repair.table))
+        yield from self._follow(self.repair.table, changed, self.repair.image, THESE, values, ())
 
-    def _along(
+    def _follow(
         self, table: Name, changed: frozenset[str], image: Image, rows: sql.Composable,
-        given: Mapping[str, sql.Composable], way: tuple[_Tie, ...],
+        values: Mapping[str, sql.Composable], path: tuple[_CascadeLink, ...],
     ) -> Iterator[Carried]:  # fmt: skip
-        for tie in self._ties(table, changed, way) if len(way) < DEEPEST else ():
-            if tie.table not in self.context.live.tables or not image_of(self.context.live, tie.table).keys:
-                raise UntrackedChangeError(tie.table)
-            below = image_of(self.context.live, tie.table)
+        for link in self._links(table, changed, path) if len(path) < DEEPEST else ():
+            if link.table not in self.context.live.tables or not image_of(self.context.live, link.table).keys:
+                raise UntrackedChangeError(link.table)
+            below = image_of(self.context.live, link.table)
             found = sql.SQL("{} AND EXISTS (SELECT FROM ({}) AS p WHERE {})").format(
-                tie.only, self._rows(image.target, tie.here, rows, given), tie.meets()
+                link.only, self._rows(image.target, link.own_columns, rows, values), link.meets()
             )
-            yield Carried(table=tie.table, image=below, rows=found, why=tie.why)
-            yield from self._along(
-                tie.table, tie.sets | self._tenant(tie.table), below, found, {}, (*way, tie)
+            yield Carried(table=link.table, image=below, rows=found, why=link.why)
+            yield from self._follow(
+                link.table, link.sets | self._tenant(link.table), below, found, {}, (*path, link)
             )  # fmt: skip
 
     @staticmethod
     def _rows(
-        target: sql.Composable, columns: tuple[str, ...], rows: sql.Composable, given: Mapping[str, sql.Composable]
+        target: sql.Composable, columns: tuple[str, ...], rows: sql.Composable, values: Mapping[str, sql.Composable]
     ) -> sql.Composed:
         """These columns of the rows, before and after the repair."""
         names = [sql.Identifier(name) for name in columns]
         was = sql.SQL(", ").join(sql.SQL("t.{}").format(name) for name in names)
         query = sql.SQL("SELECT {} FROM {} AS t WHERE {}").format(was, target, rows)
-        if given.keys().isdisjoint(columns):
+        if values.keys().isdisjoint(columns):
             return query
         becomes = sql.SQL(", ").join(
-            sql.SQL("({})").format(given[name]) if name in given else column(name) for name in columns
+            sql.SQL("({})").format(values[name]) if name in values else column(name) for name in columns
         )
         return sql.SQL("{} UNION ALL SELECT {} FROM {} AS t WHERE {}").format(query, becomes, target, rows)
 
@@ -155,42 +155,45 @@ class _Walk:
         owned = self.context.ownership.of(table)
         return frozenset() if owned is None else frozenset({owned.column})
 
-    def _ties(self, table: Name, changed: frozenset[str], way: tuple[_Tie, ...]) -> Iterator[_Tie]:
+    def _links(self, table: Name, changed: frozenset[str], path: tuple[_CascadeLink, ...]) -> Iterator[_CascadeLink]:
         for child, hop in self.journal.cascades(table, sorted(changed)):
             pairs = zip(hop.columns, hop.parent_columns, strict=True)
-            yield _Tie(
-                table=child, here=hop.parent_columns, there=hop.columns, operators=hop.operators, why=KEY,
+            yield _CascadeLink(
+                table=child, own_columns=hop.parent_columns, their_columns=hop.columns, operators=hop.operators,
+                why=KEY,
                 sets=frozenset(below for below, above in pairs if above in changed),
             )  # fmt: skip
         steps = list(self._steps(table))
-        adopting = any(step.adopts for step in steps) or any(one.why == ADOPTS for one in way)
+        adopting = any(step.adopts for step in steps) or any(one.why == ADOPTS for one in path)
         for step in steps:
             # A backfill cascades only to rows that a ParentTenantTrigger changes, where the backfill's own setting
             # ends.
             ties = [*self._adoptions(step.adopts)]
             if adopting or not self.repair.filling:
                 ties += self._followers(step.moves(changed))
-            yield from (tie for tie in ties if tie not in way)
+            yield from (link for link in ties if link not in path)
 
     def _steps(self, table: Name) -> Iterator[Step]:
         """Steps of tenantry on the table. The others, of which there may be thousands, are not parsed."""
-        here = {"schema": table.schema, "name": table.name}
+        stored = {"schema": table.schema, "name": table.name}
         for entry in self.context.entries.values():
-            if entry.state == "done" and entry.value.get("table") == here:
+            if entry.state == "done" and entry.value.get("table") == stored:
                 yield from_json(entry.value)
 
-    def _adoptions(self, adoptions: tuple[Adoption, ...]) -> Iterator[_Tie]:
+    def _adoptions(self, adoptions: tuple[Adoption, ...]) -> Iterator[_CascadeLink]:
         for one in adoptions:
             none = sql.SQL("{} IS NULL").format(column(one.parent_column))
-            yield _Tie(
-                table=one.parent, here=one.columns, there=one.parent_columns, operators=one.operators, why=ADOPTS,
+            yield _CascadeLink(
+                table=one.parent, own_columns=one.columns, their_columns=one.parent_columns, operators=one.operators,
+                why=ADOPTS,
                 sets=frozenset({one.parent_column}), parent=True, only=none if self.repair.filling else sql.SQL("true"),
             )  # fmt: skip
 
     @staticmethod
-    def _followers(followers: tuple[Follower, ...]) -> Iterator[_Tie]:
+    def _followers(followers: tuple[Follower, ...]) -> Iterator[_CascadeLink]:
         for one in followers:
-            yield _Tie(
-                table=one.table, here=one.parent_columns, there=one.columns, operators=one.operators, why=FOLLOWS,
+            yield _CascadeLink(
+                table=one.table, own_columns=one.parent_columns, their_columns=one.columns, operators=one.operators,
+                why=FOLLOWS,
                 sets=frozenset({one.column}),
             )  # fmt: skip

@@ -37,7 +37,9 @@ class Correction:
     refusals: tuple[str, ...] = ()
 
 
-def wanted(fixer: Fixer, families: Families, verdict: Verdict, *, ahead: bool = False) -> Iterator[tuple[Repair, int]]:
+def repairs_for(
+    fixer: Fixer, families: Families, verdict: Verdict, *, ahead: bool = False
+) -> Iterator[tuple[Repair, int]]:
     """The repairs of the findings, one by one, each with the number of its rows at that moment.
 
     `ahead`: also repairs of a table that will only have rows once the tables that it gets its tenants from are

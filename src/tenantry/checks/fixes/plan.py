@@ -202,7 +202,7 @@ def _owned_repairs(context: CheckContext, owned: Owned) -> Iterator[Repair]:
         relations = tuple(part.name for part in leaves(context.live, unit.name))
         if sources:
             value = derived(sources, ROW)
-            overrides = not owned.given and all(source.kind in ("path", "children") for source in sources)
+            overrides = not owned.has_own_column and all(source.kind in ("path", "children") for source in sources)
             wrong = sql.SQL("{} IS DISTINCT FROM d.tenant" if overrides else "{} IS NULL").format(own)
             # OFFSET 0 keeps PostgreSQL from evaluating the derivation several times.
             violates = sql.SQL(

@@ -56,7 +56,7 @@ class UndoMethod:
     search_path: tuple[str, ...]
 
     @property
-    def there(self) -> bool:
+    def exists(self) -> bool:
         """Whether the table and its key still exist."""
         return all(name in self.types for name in self.record.keys)
 
@@ -68,7 +68,7 @@ class UndoMethod:
     def match(self) -> sql.Composed:
         return matching({name: self.types[name] for name in self.record.keys})
 
-    def known(self, names: Sequence[str]) -> tuple[str, ...]:
+    def existing_columns(self, names: Sequence[str]) -> tuple[str, ...]:
         """The columns that still exist."""
         return tuple(name for name in names if name in self.types)
 
@@ -77,7 +77,7 @@ class UndoMethod:
             sql.SQL("{}::text IS NOT DISTINCT FROM i.{} ->> {}").format(
                 column(name), sql.Identifier(image), sql.Literal(name)
             )
-            for name in self.known(names)
+            for name in self.existing_columns(names)
         )
 
     def restore(self, names: Sequence[str], *, force: bool) -> sql.Composed:
@@ -87,7 +87,7 @@ class UndoMethod:
             sql.SQL("{} = CAST(i.before ->> {} AS {})").format(
                 sql.Identifier(name), sql.Literal(name), raw(self.types[name])
             )
-            for name in self.known(names)
+            for name in self.existing_columns(names)
         )
         return sql.SQL(
             "UPDATE {} AS t SET {} FROM {} AS i WHERE i.id = ANY ($1::bigint[]) AND {}{} AND {} RETURNING i.id"
@@ -141,7 +141,7 @@ class Undoing:
     size: int = SIZE
     halt: Callable[[], None] = lambda: None
     tell: Callable[[Name, int], None] = lambda table, rows: None
-    _ways: dict[int, UndoMethod] = field(default_factory=dict)
+    _methods: dict[int, UndoMethod] = field(default_factory=dict)
     _search_path: tuple[str, ...] | None = None
 
     @property
@@ -154,9 +154,9 @@ class Undoing:
             self._search_path = application_path(self.connection)
         return self._search_path
 
-    def ways(self) -> dict[int, UndoMethod]:
+    def methods(self) -> dict[int, UndoMethod]:
         """How the rows of each fix of the run are restored, by its number."""
-        if not self._ways:
+        if not self._methods:
             for record in self.journal.fixes(self.undone):
                 kind = self.connection.execute(
                     sql.SQL("SELECT c.relkind <> 'p' FROM pg_catalog.pg_class c WHERE c.oid = {}").format(
@@ -164,47 +164,47 @@ class Undoing:
                     )
                 ).fetchone()
                 types = self.journal.columns(record.relation) if kind is not None else {}
-                self._ways[record.id] = UndoMethod(
+                self._methods[record.id] = UndoMethod(
                     record=record, types=types, only=bool(kind and kind[0]), search_path=self.search_path
                 )
-        return self._ways
+        return self._methods
 
     def parts(self) -> list[tuple[UndoMethod, Part]]:
         """What is still to be restored, last first."""
-        ways = self.ways()
-        return [(ways[part.fix], part) for part in self.journal.parts(self.undone, self.size)]
+        methods = self.methods()
+        return [(methods[part.fix], part) for part in self.journal.parts(self.undone, self.size)]
 
     def changed(self, parts: Sequence[tuple[UndoMethod, Part]]) -> Iterator[Changed]:
         """The rows that were changed or deleted since."""
-        asked: dict[Name, tuple[UndoMethod, dict[str, None]]] = {}
-        for way, part in parts:
-            _, names = asked.setdefault(way.record.relation, (way, {}))
-            names.update(dict.fromkeys(way.known(part.columns)))
-        for table, (way, names) in asked.items():
-            if not (way.there and names):
+        columns_by_table: dict[Name, tuple[UndoMethod, dict[str, None]]] = {}
+        for method, part in parts:
+            _, names = columns_by_table.setdefault(method.record.relation, (method, {}))
+            names.update(dict.fromkeys(method.existing_columns(part.columns)))
+        for table, (method, names) in columns_by_table.items():
+            if not (method.exists and names):
                 continue
             cursor = raw_cursor(self.connection)
             parameters = [self.undone, table.schema, table.name, list(names)]
-            for key, columns, gone in cursor.execute(way.changed(tuple(names)), parameters):
+            for key, columns, gone in cursor.execute(method.changed(tuple(names)), parameters):
                 yield Changed(table=table, key=key, columns=tuple(columns), gone=gone)
 
     def statements(self, parts: Sequence[tuple[UndoMethod, Part]]) -> list[str]:
         """The templates of the statements, each once."""
         texts = [
-            way.restore(part.columns, force=self.force).as_string(None)
-            for way, part in parts
-            if way.there and way.known(part.columns)
+            method.restore(part.columns, force=self.force).as_string(None)
+            for method, part in parts
+            if method.exists and method.existing_columns(part.columns)
         ]
         return list(dict.fromkeys(texts))
 
-    def put_back(self, way: UndoMethod, part: Part) -> int:
+    def put_back(self, method: UndoMethod, part: Part) -> int:
         """Restore one part, in one transaction with its entry in the journal; returns the rows that have their values
         from before.
 
         Parts whose table or column no longer exists are recorded as done, too.
         """
-        names = way.known(part.columns)
-        if not (way.there and names):
+        names = method.existing_columns(part.columns)
+        if not (method.exists and names):
             with self.connection.transaction():
                 self.journal.undone(self.run, part.ids)
             return 0
@@ -213,28 +213,29 @@ class Undoing:
             wait=wait_exponential_jitter(multiplier=0.05, max=2.0, jitter=0.1), before_sleep=lambda _: self.halt(),
         )  # fmt: skip
         try:
-            rows: int = retrying(self._once, way, part)
+            rows: int = retrying(self._once, method, part)
         except (psycopg.IntegrityError, errors.RaiseException, psycopg.DataError, psycopg.NotSupportedError) as error:
             said = (error.diag.message_primary or str(error)).splitlines()[0]
             raise Refused(
-                f"PostgreSQL refuses to restore rows of {way.record.relation} to their values before the fix: {said}",
+                f"PostgreSQL refuses to restore rows of {method.record.relation} to their values before the fix:"
+                f" {said}",
                 remedy="Drop or change the constraint or trigger that was added since; the other rows are restored.",
             ) from error
-        self.tell(way.record.relation, rows)
+        self.tell(method.record.relation, rows)
         return rows
 
-    def _once(self, way: UndoMethod, part: Part) -> int:
+    def _once(self, method: UndoMethod, part: Part) -> int:
         cursor = raw_cursor(self.connection)
         with self.connection.transaction():
             cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-            if way.record.filling:
+            if method.record.filling:
                 cursor.execute(FILLING_NOW)
-            with self._without(self.journal.triggers(way.record.relation)):
-                returned = cursor.execute(way.restore(part.columns, force=self.force), [list(part.ids)])
+            with self._without(self.journal.triggers(method.record.relation)):
+                returned = cursor.execute(method.restore(part.columns, force=self.force), [list(part.ids)])
                 done = {number for (number,) in returned}
                 cursor.execute(PIN)
-                done |= {number for (number,) in cursor.execute(way.back(part.columns), [list(part.ids)])}
+                done |= {number for (number,) in cursor.execute(method.back(part.columns), [list(part.ids)])}
             self.journal.undone(self.run, part.ids if self.force else sorted(done))
             self._open_path()
         return len(done)

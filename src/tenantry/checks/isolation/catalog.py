@@ -22,7 +22,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, View
 from tenantry.model.wording import counted, listed
 from tenantry.planning.isolate import UNCHECKED, WRITES
-from tenantry.postgres.powers import Membership, Standing, read_roles
+from tenantry.postgres.powers import Membership, RoleAttributes, read_roles
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import from_json
 from tenantry.steps.row_security import FLOOR
@@ -34,7 +34,7 @@ information = partial(Finding, family=Family.ISOLATION, severity=Severity.INFO)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class RelationPrivileges:
     """The privileges of the application on a relation, and which of its roles has them."""
 
     privileges: tuple[str, ...]
@@ -68,18 +68,18 @@ class Catalog:
     # --- the application
 
     @cached_property
-    def _roles(self) -> tuple[tuple[Standing, ...], tuple[Membership, ...]]:
+    def _roles(self) -> tuple[tuple[RoleAttributes, ...], tuple[Membership, ...]]:
         return read_roles(self.context.connection)
 
     @property
-    def standings(self) -> tuple[Standing, ...]:
+    def standings(self) -> tuple[RoleAttributes, ...]:
         return self._roles[0]
 
     @property
     def memberships(self) -> tuple[Membership, ...]:
         return self._roles[1]
 
-    def reach(self, role: str) -> Reach:
+    def reach_of(self, role: str) -> Reach:
         return Reach.of(role, *self._roles)
 
     @cached_property
@@ -108,7 +108,7 @@ class Catalog:
     @cached_property
     def actors(self) -> tuple[str, ...]:
         """The roles that the application can be and that policies apply to: their privileges are the application's."""
-        found = {role for principal in self.principals for role in self.reach(principal).roles}
+        found = {role for principal in self.principals for role in self.reach_of(principal).roles}
         return (*self.principals[:1], *sorted(found - self.seeing - set(self.principals[:1])))
 
     # --- queries
@@ -117,22 +117,24 @@ class Catalog:
         with self.context.connection.cursor(row_factory=dict_row) as cursor:
             return cursor.execute(_QUERIES[query], parameters).fetchall()
 
-    def privileges(self, names: Iterable[Name], privileges: Sequence[str]) -> Mapping[Name, Held]:
+    def privileges(self, names: Iterable[Name], privileges: Sequence[str]) -> Mapping[Name, RelationPrivileges]:
         """Those of `privileges` that the application has on each relation, directly or by membership."""
         rows = self.ask("privileges", roles=list(self.actors), names=texts(names), privileges=list(privileges))
         return {
-            Name(row["schema"], row["name"]): Held(privileges=tuple(row["privileges"]), holders=tuple(row["holders"]))
+            Name(row["schema"], row["name"]): RelationPrivileges(
+                privileges=tuple(row["privileges"]), holders=tuple(row["holders"])
+            )
             for row in rows
         }
 
-    def holders(self, held: Held) -> str:
+    def holders(self, access: RelationPrivileges) -> str:
         """The role that has the privilege: the application's own if it is one of them."""
-        return self.role if self.role in held.holders else held.holders[0]
+        return self.role if self.role in access.holders else access.holders[0]
 
-    def revoke(self, held: Held, name: Name) -> str:
+    def revoke(self, access: RelationPrivileges, name: Name) -> str:
         """The statement that revokes the privileges."""
         return (
-            f"REVOKE {', '.join(held.privileges)} ON {name} FROM {quoted(self.holders(held))}; where it has them"
+            f"REVOKE {', '.join(access.privileges)} ON {name} FROM {quoted(self.holders(access))}; where it has them"
             " through others, FROM PUBLIC or the roles that it is a member of."
         )
 
@@ -153,38 +155,38 @@ def open_relations(catalog: Catalog) -> Iterator[Finding]:
     shows = _Shows(catalog)
     for row in rows:
         name = Name(row["schema"], row["name"])
-        held = Held(privileges=tuple(row["privileges"]), holders=tuple(row["holders"]))
-        if not _wanted(catalog, name) or name in shows.ours:
+        access = RelationPrivileges(privileges=tuple(row["privileges"]), holders=tuple(row["holders"]))
+        if not _is_checked(catalog, name) or name in shows.ours:
             continue
         match row["kind"]:
             case "v" | "m":
-                yield from _view(catalog, shows, name, held)
+                yield from _view(catalog, shows, name, access)
             case _:
-                yield from _table(catalog, name, held, row)
+                yield from _table(catalog, name, access, row)
 
 
-def _wanted(catalog: Catalog, name: Name) -> bool:
+def _is_checked(catalog: Catalog, name: Name) -> bool:
     """With --table of none all are included; a view is included with the tables that it reads."""
     view = catalog.context.schema.views.get(name)
     if catalog.context.tables is None or view is None:
         return catalog.wants(name)
-    return any(_wanted(catalog, read) for read in view.reads if read != name)
+    return any(_is_checked(catalog, read) for read in view.reads if read != name)
 
 
-def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Iterator[Finding]:
-    context, who = catalog.context, catalog.holders(held)
+def _table(catalog: Catalog, name: Name, access: RelationPrivileges, row: dict[str, Any]) -> Iterator[Finding]:
+    context, who = catalog.context, catalog.holders(access)
     if name in catalog.scope.guarded:
         if not row["secured"]:
             yield error(
-                name="table-open", table=name, count=len(held.privileges),
-                message=f"{who} has {', '.join(held.privileges)} on {name}, whose row-level security is not enabled",
+                name="table-open", table=name, count=len(access.privileges),
+                message=f"{who} has {', '.join(access.privileges)} on {name}, whose row-level security is not enabled",
                 remedy=f"Run {context.repair_command}: it creates the policies.",
             )  # fmt: skip
         return
     kept = context.entries.get(f"row_security:{name}")
     if row["secured"] and kept is not None and kept.state == "done":
         return  # Made by tenantry, although the spec no longer asks for it.
-    whole = context.live.whole(name) if name in context.live.tables else name
+    whole = context.live.topmost(name) if name in context.live.tables else name
     if {name, whole, context.ownership.heirs.get(name, name)} & set(context.ownership.shared):
         return
     if row["kind"] == Kind.FOREIGN and name in context.live.tables:
@@ -198,8 +200,8 @@ def _table(catalog: Catalog, name: Name, held: Held, row: dict[str, Any]) -> Ite
     say = "" if name.schema == JOURNAL_SCHEMA else "; or give it paths, or shared = true, in the spec"
     say = say if known else f"; or add {quoted(name.schema)} to the spec's schemas, and its tables to the spec"
     yield (error if known else warning)(
-        name="table-open", table=name, count=len(held.privileges),
-        message=f"{who} has {', '.join(held.privileges)} on {name}, {what}",
+        name="table-open", table=name, count=len(access.privileges),
+        message=f"{who} has {', '.join(access.privileges)} on {name}, {what}",
         remedy=f"REVOKE ALL ON {name} FROM {quoted(who)}, PUBLIC{say}.",
     )  # fmt: skip
 
@@ -237,11 +239,11 @@ class _Shows:
         return name != view.name and self.all(name)
 
 
-def _view(catalog: Catalog, shows: _Shows, name: Name, held: Held) -> Iterator[Finding]:
+def _view(catalog: Catalog, shows: _Shows, name: Name, access: RelationPrivileges) -> Iterator[Finding]:
     view = catalog.context.schema.views.get(name)
-    if view is None or not shows.all(name) or "SELECT" not in held.privileges:
+    if view is None or not shows.all(name) or "SELECT" not in access.privileges:
         return
-    who = catalog.holders(held)
+    who = catalog.holders(access)
     if view.kind is Kind.MATERIALIZED_VIEW:
         yield error(
             name="materialized-view-granted", table=name,
@@ -368,7 +370,7 @@ def _role(catalog: Catalog) -> Iterator[Finding]:
     if known is None:
         return
     for principal in catalog.principals if not known.superuser else ():
-        reached = catalog.reach(principal).roles | catalog.reach(principal).having
+        reached = catalog.reach_of(principal).roles | catalog.reach_of(principal).having
         # Roles whose privileges it inherits are reported above, except for legacy roles.
         named = known.usage_of if principal == catalog.role else ()
         others = sorted(
@@ -418,15 +420,15 @@ def _policies(catalog: Catalog) -> Iterator[Finding]:
     for table, policies in added.items():
         names = [quoted(policy["policy"]) for policy in policies]
         floor = any(policy.name.startswith(FLOOR) for policy in catalog.context.live.tables[table].policies)
-        report, held = warning, "only the RESTRICTIVE floor keeps it from showing rows of other tenants"
+        report, access = warning, "only the RESTRICTIVE floor keeps it from showing rows of other tenants"
         remedy = f"DROP POLICY {names[0]} ON {table}; or create it again AS RESTRICTIVE."
         if not floor:
-            report, held = error, "the phase distribute has dropped the floor, so it shows rows of other tenants"
+            report, access = error, "the phase distribute has dropped the floor, so it shows rows of other tenants"
             remedy = f"DROP POLICY {names[0]} ON {table}."
         yield report(
             name="policy-added", table=table, count=len(policies), samples=tuple(policies),
             message=f"{listed(names)} on {table}, not a policy of tenantry, applies to the application role, too:"
-            f" {held}",
+            f" {access}",
             remedy=remedy,
         )  # fmt: skip
 
@@ -434,13 +436,14 @@ def _policies(catalog: Catalog) -> Iterator[Finding]:
 def _privileges(catalog: Catalog) -> Iterator[Finding]:
     """Privileges that policies do not cover, and writing to shared tables."""
     never = [privilege for privilege in UNCHECKED if privilege != "MAINTAIN" or catalog.scope.schema.major >= MAINTAIN]
-    for name, held in catalog.privileges(catalog.guarded, never).items():
+    for name, access in catalog.privileges(catalog.guarded, never).items():
         if catalog.scope.has(catalog.role, frozenset((catalog.context.live.tables[name].owner,))):
             continue  # An owner has all privileges; that it is the owner is reported above.
         yield error(
-            name="privilege-past-policies", table=name, count=len(held.privileges),
-            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}: policies do not apply to it",
-            remedy=catalog.revoke(held, name),
+            name="privilege-past-policies", table=name, count=len(access.privileges),
+            message=f"{catalog.holders(access)} has {', '.join(access.privileges)} on {name}: policies do not apply"
+            " to it",
+            remedy=catalog.revoke(access, name),
         )  # fmt: skip
     tenant = catalog.context.ownership.tenant.name
     ownership = catalog.context.ownership
@@ -451,12 +454,12 @@ def _privileges(catalog: Catalog) -> Iterator[Finding]:
     }
     # For the tenant table the other privileges are checked above.
     writes = {**writes, **catalog.privileges([tenant] if catalog.wants(tenant) else [], WRITES)}
-    for name, held in writes.items():
+    for name, access in writes.items():
         yield warning(
-            name="shared-table-writable", table=name, count=len(held.privileges),
-            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on {name}, which all tenants"
+            name="shared-table-writable", table=name, count=len(access.privileges),
+            message=f"{catalog.holders(access)} has {', '.join(access.privileges)} on {name}, which all tenants"
             f" {'share' if name in ownership.written else 'read'}: one tenant can change it for all",
-            remedy=catalog.revoke(held, name)
+            remedy=catalog.revoke(access, name)
             + (' Or set shared = "write" for it in the spec.' if name in read else ""),
         )  # fmt: skip
 
@@ -503,12 +506,12 @@ def _foreign_tables(catalog: Catalog) -> Iterator[Finding]:
         for name, table in sorted(catalog.context.live.tables.items())
         if table.kind is Kind.FOREIGN and name not in shared and catalog.context.wants(name)
     ]
-    for name, held in catalog.privileges(foreign, ("SELECT", *WRITES)).items():
+    for name, access in catalog.privileges(foreign, ("SELECT", *WRITES)).items():
         yield error(
-            name="foreign-table-open", table=name, count=len(held.privileges),
-            message=f"{catalog.holders(held)} has {', '.join(held.privileges)} on the foreign table {name}: policies do"
-            " not apply to foreign tables",
-            remedy=f"REVOKE ALL ON {name} FROM {quoted(catalog.holders(held))}, PUBLIC; or say shared = true of it in"
+            name="foreign-table-open", table=name, count=len(access.privileges),
+            message=f"{catalog.holders(access)} has {', '.join(access.privileges)} on the foreign table {name}:"
+            " policies do not apply to foreign tables",
+            remedy=f"REVOKE ALL ON {name} FROM {quoted(catalog.holders(access))}, PUBLIC; or say shared = true of it in"
             " the spec.",
         )  # fmt: skip
 

@@ -59,7 +59,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class TableAttempts:
     """The attempts on one table. `key` is its tenant column, of `type`, compared by `operator`."""
 
     table: Table
@@ -178,7 +178,7 @@ class Ways:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemberWays(Ways):
+class MemberTableAttempts(TableAttempts):
     """The attempts on a table whose rows belong to the tenants that a link table gives. `key` is one of its columns."""
 
     link: Link
@@ -195,7 +195,7 @@ class MemberWays(Ways):
 
     def _delete(self, condition: sql.Composable | None) -> sql.Composed:
         # The policy reads another table, which costs more than an expression that does not use the row.
-        return Ways._delete(self, condition if condition is not None else sql.SQL("true"))
+        return TableAttempts._delete(self, condition if condition is not None else sql.SQL("true"))
 
     def not_of(self, actor: str) -> sql.Composed:
         """A row that does not belong to `actor`: one of its tenants, if any, its address and its text."""
@@ -460,7 +460,7 @@ COUNTED = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Own:
+class OwnRows:
     """A tenant has `rows` that it may see, shared ones included; it sees `seen` of them, and `others` in addition.
     `belonging` are its own among the rows seen."""
 
@@ -476,7 +476,7 @@ Unknown: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Together:
+class AllRows:
     """All tenants were counted: the tables have `rows`, also of tenants that do not exist, and the tenants see `seen`
     of them."""
 
@@ -485,14 +485,15 @@ class Together:
 
 
 def own_rows(
-    context: CheckContext, actor: Actor, ways: Ways, tenants: Sequence[str], *, known: Collection[str],
+    context: CheckContext, actor: Actor, attempts: TableAttempts, tenants: Sequence[str], *,
+    existing_tenants: Collection[str],
     barred: Collection[str],
-) -> Iterator[Own | Unknown | Together]:  # fmt: skip
+) -> Iterator[OwnRows | Unknown | AllRows]:  # fmt: skip
     """Counts of these tenants, and of all others, those with most and with fewest rows first, within a few seconds; and
     of those that are `barred`, which must see no tenant's row. Waits for no lock.
 
-    `known` are the existing tenants, none if they cannot be read. The sum of all tenants comes last, if each of them
-    was counted.
+    `existing_tenants` are the existing tenants, none if they cannot be read. The sum of all tenants comes last, if each
+    of them was counted.
     """
     operator = context.connection
     with operator.transaction():
@@ -501,52 +502,55 @@ def own_rows(
         )
         exported.nextset()
         (snapshot,) = exported.fetchone() or ("",)
-        having = _having(context, ways)
+        having = _having(context, attempts)
         first = dict.fromkeys((*barred, *tenants, *list(having)[:1], *list(having)[-1:]))
-        deadline, counted = time.monotonic() + COUNTED, dict[str, Own]()
+        deadline, counted = time.monotonic() + COUNTED, dict[str, OwnRows]()
         with actor.sharing(snapshot):
-            for tenant in dict.fromkeys((*first, *(tenant for tenant in having if tenant in known))):
+            for tenant in dict.fromkeys((*first, *(tenant for tenant in having if tenant in existing_tenants))):
                 if tenant not in first and time.monotonic() > deadline:
                     return
                 try:
                     # Those of each tenant are known already, unless others are to be seen as well.
-                    rows = None if ways.mixed or isinstance(ways, MemberWays) else having.get(tenant)
-                    counted[tenant] = _counted(operator, actor, ways, tenant, barred, rows)
+                    rows = None if attempts.mixed or isinstance(attempts, MemberTableAttempts) else having.get(tenant)
+                    counted[tenant] = _counted(operator, actor, attempts, tenant, barred, rows)
                     yield counted[tenant]
                 except psycopg.Error as error:
                     if operator.closed or actor.connection.closed:
                         raise
-                    context.looking(f"what a tenant sees of {ways.table.name}")  # Unless it was stopped.
+                    context.looking(f"what a tenant sees of {attempts.table.name}")  # Unless it was stopped.
                     yield tenant, error.diag.message_primary or type(error).__name__
         # A row with a membership may belong to several tenants.
-        whole = bool(known) and not isinstance(ways, MemberWays)
-        if having and whole and all(tenant in counted for tenant in having if tenant in known):
-            yield Together(
+        whole = bool(existing_tenants) and not isinstance(attempts, MemberTableAttempts)
+        if having and whole and all(tenant in counted for tenant in having if tenant in existing_tenants):
+            yield AllRows(
                 rows=sum(rows for tenant, rows in having.items() if tenant not in barred),
-                seen=sum(one.belonging for tenant, one in counted.items() if tenant in known),
+                seen=sum(one.belonging for tenant, one in counted.items() if tenant in existing_tenants),
             )  # fmt: skip
 
 
-def _having(context: CheckContext, ways: Ways) -> Mapping[str, int]:
+def _having(context: CheckContext, attempts: TableAttempts) -> Mapping[str, int]:
     """The rows of each tenant, most first; empty if counting takes too long."""
-    if ways.table.bytes > GROUPED:
+    if attempts.table.bytes > GROUPED:
         return {}
-    query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(ways.rows_by_tenant)
+    query = sql.SQL("SELECT tenant, rows FROM ({}) AS counted ORDER BY rows DESC, tenant").format(
+        attempts.rows_by_tenant
+    )
     try:
         return dict(by_itself(context.connection, query))
     except (psycopg.errors.QueryCanceled, psycopg.errors.LockNotAvailable):
-        context.looking(f"what tenants see of {ways.table.name}")
+        context.looking(f"what tenants see of {attempts.table.name}")
         return {}
 
 
 def _counted(
-    operator: psycopg.Connection[Any], actor: Actor, ways: Ways, tenant: str, barred: Collection[str], rows: int | None
-) -> Own:  # fmt: skip
+    operator: psycopg.Connection[Any], actor: Actor, attempts: TableAttempts, tenant: str, barred: Collection[str],
+    rows: int | None
+) -> OwnRows:  # fmt: skip
     nothing = tenant in barred
-    may = own = sql.SQL("false").format() if nothing else ways.belongs(tenant)
-    if ways.mixed:
-        may = sql.SQL("({} OR t.{} IS NULL)").format(own, sql.Identifier(ways.key))
-    relation = ways.table.name.identifier
+    may = own = sql.SQL("false").format() if nothing else attempts.belongs(tenant)
+    if attempts.mixed:
+        may = sql.SQL("({} OR t.{} IS NULL)").format(own, sql.Identifier(attempts.key))
+    relation = attempts.table.name.identifier
     count = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(relation, may)
     seen = sql.SQL(
         "SELECT pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*) FILTER (WHERE {}), pg_catalog.count(*)"
@@ -557,7 +561,7 @@ def _counted(
     elif rows is None:
         ((rows,),) = by_itself(operator, count)
     belonging, allowed, whole = actor.ask(tenant, seen) or (0, 0, 0)
-    return Own(tenant=tenant, rows=rows, belonging=belonging, seen=allowed, others=whole - allowed)
+    return OwnRows(tenant=tenant, rows=rows, belonging=belonging, seen=allowed, others=whole - allowed)
 
 
 STRANGERS = {
@@ -565,7 +569,7 @@ STRANGERS = {
     "smallint": ["32767"], "integer": ["2147483647"], "bigint": ["9223372036854775807"],
 }  # fmt: skip
 """Keys of tenants that do not exist, by the type of the key."""
-_found = partial(Finding, family=Family.ISOLATION)
+_finding = partial(Finding, family=Family.ISOLATION)
 
 
 def experiment(context: CheckContext) -> Iterator[Finding]:
@@ -588,13 +592,13 @@ def experiment(context: CheckContext) -> Iterator[Finding]:
                 yield from laboratory.view(view)
             yield from laboratory.conclusion()
     except psycopg.errors.InsufficientPrivilege as error:
-        yield _found(
+        yield _finding(
             name="experiment-not-tried", severity=Severity.WARNING,
             message=f"What {role} can access was not tested: {error.diag.message_primary}",
             remedy=f"GRANT {quoted(role)} TO {quoted(context.live.user)}; or set --application-dsn.",
         )  # fmt: skip
     except NoTemporaryObjects as error:
-        yield _found(
+        yield _finding(
             name="experiment-not-tried", severity=Severity.WARNING,
             message=f"What {role} can access was not tested: {error.message}",
             remedy=f"{error.remedy}; or set --application-dsn.",
@@ -603,7 +607,7 @@ def experiment(context: CheckContext) -> Iterator[Finding]:
 
 MANY = 50
 """Of so many tables, two are tried at a time: while one waits for the server, the other says what to try next."""
-_Trying: TypeAlias = Callable[[Sequence[Ways]], Iterator[list[Finding]]]
+_Trying: TypeAlias = Callable[[Sequence[TableAttempts]], Iterator[list[Finding]]]
 
 
 @contextmanager
@@ -616,16 +620,16 @@ def _several(laboratory: _Laboratory, tables: int) -> Iterator[_Trying]:
         if tables >= MANY and not laboratory.borrows:
             free.put(laboratory.another(stack))
 
-        def one(ways: Ways) -> list[Finding]:
+        def one(attempts: TableAttempts) -> list[Finding]:
             here = free.get()
             try:
-                here.context.looking(f"what {here.context.spec.application.role} can do to {ways.table.name}")
-                return list(here.table(ways))
+                here.context.looking(f"what {here.context.spec.application.role} can do to {attempts.table.name}")
+                return list(here.table(attempts))
             finally:
                 free.put(here)
 
         pool = stack.enter_context(ThreadPoolExecutor(free.qsize()))
-        yield lambda ways: pool.map(one, ways)
+        yield lambda attempts: pool.map(one, attempts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -677,7 +681,7 @@ class _Laboratory:
 
     # --- the relations
 
-    def tables(self) -> Iterator[Ways]:
+    def tables(self) -> Iterator[TableAttempts]:
         """The relations with policies that the application has privileges on."""
         tenant = self.context.ownership.tenant
         securities = {step.table: step for step in self.scope.securities}
@@ -686,11 +690,11 @@ class _Laboratory:
             if self.context.has(name, step.column) and (self.context.wants(name) or name == tenant.name):
                 table, mixed, link = self.context.live.tables[name], step.sight is Sight.MIXED, step.link
                 if link is None:
-                    yield Ways(
+                    yield TableAttempts(
                         table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed
                     )  # fmt: skip
                 elif self.context.has(link.table, link.tenant, *link.columns):
-                    yield MemberWays(
+                    yield MemberTableAttempts(
                         table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed,
                         link=link,
                     )  # fmt: skip
@@ -717,77 +721,81 @@ class _Laboratory:
 
     # --- the attempts
 
-    def table(self, ways: Ways) -> Iterator[Finding]:
+    def table(self, attempts: TableAttempts) -> Iterator[Finding]:
         try:
-            victims = self._victims(ways)
+            victims = self._victims(attempts)
         except psycopg.errors.QueryCanceled:
             raise
         except psycopg.Error as error:
             if self.context.connection.closed:
                 raise
-            trial = _Trial(attempt=ways.read(sql.SQL("true")), actor=NOBODY, tenant="all")
-            self._leave_open(ways.table.name, trial, error.diag.message_primary or "")
+            trial = _Trial(attempt=attempts.read(sql.SQL("true")), actor=NOBODY, tenant="all")
+            self._leave_open(attempts.table.name, trial, error.diag.message_primary or "")
             return
         with self.actor.trials():
-            through = [trial for trial in self._trials(ways, victims) if self._got_through(ways.table.name, trial)]
-            copied = self.actor.copies_out(ways.table.name) if victims and not ways.mixed else False
+            through = [
+                trial for trial in self._trials(attempts, victims) if self._got_through(attempts.table.name, trial)
+            ]
+            copied = self.actor.copies_out(attempts.table.name) if victims and not attempts.mixed else False
         own, together = [], None
-        for one in self._own(ways, victims):
-            if isinstance(one, Own):
+        for one in self._own(attempts, victims):
+            if isinstance(one, OwnRows):
                 own.append(one)
             else:
                 together = one
         for alone in (False, True):
             if not any(trial.attempt.what == "read" and (trial.actor == NOBODY) is alone for trial in through):
                 # Rows of other tenants than those of the attempts.
-                everything = ways.read(sql.SQL("true"))
+                everything = attempts.read(sql.SQL("true"))
                 through += [
                     _Trial(attempt=everything, actor=one.tenant, tenant="others")
                     for one in own if one.others and (one.tenant == NOBODY) is alone
                 ]  # fmt: skip
         if copied is True:
-            copy = sql.SQL("COPY {} TO STDOUT").format(ways.table.name.identifier)
+            copy = sql.SQL("COPY {} TO STDOUT").format(attempts.table.name.identifier)
             through.append(_Trial(attempt=Attempt(what="copy out", statement=copy), actor=NOBODY, tenant="all"))
-        yield from self._said(ways.table.name, through)
+        yield from self._leak_finding(attempts.table.name, through)
         hidden = [one for one in own if one.seen < one.rows]
-        yield from self._hidden(ways, hidden)
+        yield from self._hidden(attempts, hidden)
         if together is not None:
-            self.together.add(ways.table.name)
+            self.together.add(attempts.table.name)
             if not hidden and not any(one.others for one in own):
-                yield from self._together(ways.table.name, together)
+                yield from self._together(attempts.table.name, together)
 
-    def _own(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[Own | Together]:
+    def _own(self, attempts: TableAttempts, victims: Sequence[_Victim]) -> Iterator[OwnRows | AllRows]:
         """What tenants see of their own rows: else not seeing rows of others would prove nothing."""
-        if ways.table.name in self.context.hidden:
+        if attempts.table.name in self.context.hidden:
             return
         tenants = [row.tenant for row, _ in victims if row.tenant not in ("", self.quarantine)]
-        tenants += [actor for _, actor in victims if actor is not None and isinstance(ways, MemberWays)]
-        barred = list(dict.fromkeys((NOBODY, *STRANGERS.get(ways.type, ())[:1], *filter(None, [self.quarantine]))))
-        looked = own_rows(self.context, self.actor, ways, tenants, known=self.known, barred=barred)
+        tenants += [actor for _, actor in victims if actor is not None and isinstance(attempts, MemberTableAttempts)]
+        barred = list(dict.fromkeys((NOBODY, *STRANGERS.get(attempts.type, ())[:1], *filter(None, [self.quarantine]))))
+        looked = own_rows(
+            self.context, self.actor, attempts, tenants, existing_tenants=self.existing_tenants, barred=barred
+        )
         for one in looked:
-            if isinstance(one, Together):
+            if isinstance(one, AllRows):
                 yield one
                 continue
-            self.tried[ways.table.name] += 1
-            if isinstance(one, Own):
+            self.tried[attempts.table.name] += 1
+            if isinstance(one, OwnRows):
                 yield one
                 continue
             tenant, reason = one
             if tenant in barred:
                 continue  # Reading as it is one of the attempts.
-            trial = _Trial(attempt=ways.read(ways.belongs(tenant)), actor=tenant, tenant=tenant)
+            trial = _Trial(attempt=attempts.read(attempts.belongs(tenant)), actor=tenant, tenant=tenant)
             with self.actor.trials():
                 outcome = self.actor.attempt(tenant, trial.attempt.statement)
             if outcome is False:
-                yield Own(tenant=tenant, rows=1, seen=0, others=0)
+                yield OwnRows(tenant=tenant, rows=1, seen=0, others=0)
             else:
-                self._leave_open(ways.table.name, trial, f"its own rows could not all be counted: {reason}")
+                self._leave_open(attempts.table.name, trial, f"its own rows could not all be counted: {reason}")
 
-    def _hidden(self, ways: Ways, hidden: Sequence[Own]) -> Iterator[Finding]:
+    def _hidden(self, attempts: TableAttempts, hidden: Sequence[OwnRows]) -> Iterator[Finding]:
         """A RESTRICTIVE policy of others may hide some rows on purpose, but hardly all."""
         if not hidden:
             return
-        name = ways.table.name
+        name = attempts.table.name
         ours = {policy for step in self.scope.securities if step.table == name for policy in step.names}
         narrowing = [
             quoted(policy.name) for policy in self.context.live.tables[name].policies
@@ -795,7 +803,7 @@ class _Laboratory:
         ]  # fmt: skip
         meant = bool(narrowing) and all(one.seen for one in hidden)
         by = f"; the policy {', '.join(narrowing)} hides some" if narrowing else ""
-        yield _found(
+        yield _finding(
             name="own-rows-hidden", severity=Severity.WARNING if meant else Severity.ERROR, table=name,
             count=len(hidden),
             message=f"{len(hidden)} of the tenants that were tested do not see all of their own rows of {name}{by}",
@@ -806,9 +814,9 @@ class _Laboratory:
             ),
         )  # fmt: skip
 
-    def _together(self, name: Name, together: Together) -> Iterator[Finding]:
+    def _together(self, name: Name, together: AllRows) -> Iterator[Finding]:
         if together.seen != together.rows:
-            yield _found(
+            yield _finding(
                 name="tenants-do-not-add-up", severity=Severity.ERROR, table=name,
                 count=abs(together.rows - together.seen),
                 message=f"Of the {together.rows:,} rows of {name} that have a tenant, all tenants together see"
@@ -816,15 +824,15 @@ class _Laboratory:
                 remedy="`tenant-unknown` names rows of tenants that there are not; else see the policies.",
             )  # fmt: skip
 
-    def _trials(self, ways: Ways, victims: Sequence[_Victim]) -> Iterator[_Trial]:
+    def _trials(self, attempts: TableAttempts, victims: Sequence[_Victim]) -> Iterator[_Trial]:
         for row, actor in victims:
             if actor == row.tenant:
-                yield from self._as(actor, row.tenant, ways.alone(row))
+                yield from self._as(actor, row.tenant, attempts.alone(row))
             elif actor is not None:
-                yield from self._as(actor, row.tenant, ways.across(actor, row))
-                yield from self._as(actor, "all", ways.shared())
-        yield from self._as(NOBODY, "all", ways.alone(victims[0][0] if victims else None))
-        yield from self._as(NOBODY, "all", ways.shared())
+                yield from self._as(actor, row.tenant, attempts.across(actor, row))
+                yield from self._as(actor, "all", attempts.shared())
+        yield from self._as(NOBODY, "all", attempts.alone(victims[0][0] if victims else None))
+        yield from self._as(NOBODY, "all", attempts.shared())
 
     def _as(self, actor: str, tenant: str, attempts: Iterator[Attempt]) -> Iterator[_Trial]:
         for attempt in attempts:
@@ -844,13 +852,13 @@ class _Laboratory:
 
     # --- rows and tenants, as the operator sees them
 
-    def _victims(self, ways: Ways) -> list[_Victim]:
+    def _victims(self, attempts: TableAttempts) -> list[_Victim]:
         """A row of the first and of the last tenant by key, found by the index; each with the tenant that tries to
         access it. For the quarantine tenant that is itself: no application can be it."""
-        if isinstance(ways, MemberWays):
-            return list(self._strangers(ways))
+        if isinstance(attempts, MemberTableAttempts):
+            return list(self._strangers(attempts))
         rows: dict[str, Row] = {}
-        key, relation = sql.Identifier(ways.key), ways.table.name.identifier
+        key, relation = sql.Identifier(attempts.key), attempts.table.name.identifier
         ends = [
             sql.SQL(
                 "(SELECT t.{0}::text, t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {1} AS t"
@@ -861,18 +869,18 @@ class _Laboratory:
         for tenant, oid, place, text in self._ask(sql.SQL(" UNION ALL ").join(ends)):
             rows[tenant] = Row(tenant=tenant, relation=oid, place=place, text=text)
         # Preferably a tenant with rows in this table, then any other, then one that does not exist.
-        actors = [*reversed(rows), *self.tenants, *STRANGERS.get(ways.type, ())]
+        actors = [*reversed(rows), *self.tenants, *STRANGERS.get(attempts.type, ())]
         return [
             (row, tenant if tenant == self.quarantine else self._other(tenant, actors)) for tenant, row in rows.items()
         ]
 
-    def _strangers(self, ways: MemberWays) -> Iterator[_Victim]:
+    def _strangers(self, attempts: MemberTableAttempts) -> Iterator[_Victim]:
         """For the first tenants, a row that does not belong to each; else for one that does not exist."""
         tried = 0
-        for actor in (*self.tenants, *STRANGERS.get(ways.type, ())):
+        for actor in (*self.tenants, *STRANGERS.get(attempts.type, ())):
             if tried == 2 or actor == self.quarantine:
                 continue
-            for tenant, oid, place, text in self._ask(ways.not_of(actor)):
+            for tenant, oid, place, text in self._ask(attempts.not_of(actor)):
                 tried += 1
                 yield Row(tenant=tenant or "", relation=oid, place=place, text=text), actor
 
@@ -891,7 +899,7 @@ class _Laboratory:
         return [key for (key,) in self._ask(query)]
 
     @cached_property
-    def known(self) -> frozenset[str]:
+    def existing_tenants(self) -> frozenset[str]:
         """The keys of all tenants; empty if they cannot be read."""
         tenant = self.context.ownership.tenant
         if not self.context.has(tenant.name, tenant.key) or tenant.name in self.context.hidden:
@@ -933,21 +941,21 @@ class _Laboratory:
                 return
             trial = _Trial(attempt=reading(view.name, condition), actor=NOBODY, tenant="all")
             through = [trial] if self._got_through(view.name, trial) else []
-        yield from self._said(view.name, through)
+        yield from self._leak_finding(view.name, through)
 
     # --- the findings
 
-    def _said(self, table: Name, through: Sequence[_Trial]) -> Iterator[Finding]:
+    def _leak_finding(self, table: Name, through: Sequence[_Trial]) -> Iterator[Finding]:
         if not through:
             return
         self.leaking.add(table)
-        ways = {
+        actions = {
             who: ", ".join(dict.fromkeys(trial.attempt.what for trial in through if (trial.actor == NOBODY) is alone))
             for who, alone in (("as another tenant", False), ("as no tenant", True))
         }
         different = list({(trial.attempt.what, trial.actor, trial.tenant): trial for trial in through}.values())
-        listed = "; ".join(f"{who} it can {what}" for who, what in ways.items() if what)
-        yield _found(
+        listed = "; ".join(f"{who} it can {what}" for who, what in actions.items() if what)
+        yield _finding(
             name="tenants-not-apart", severity=Severity.ERROR, table=table, count=len(through),
             message=f"{self.actor.name} gets access to tenants' rows of {table}: {listed}",
             remedy=f"Run {self.context.repair_command}, which restores its policies; drop policies that allow this; and"
@@ -957,14 +965,14 @@ class _Laboratory:
 
     def conclusion(self) -> Iterator[Finding]:
         """How much was tried, and what could not be decided because of a standby, a trigger, a rule or a lock."""
-        yield _found(
+        yield _finding(
             name="tenants-tried", severity=Severity.INFO, count=self.tried.total(),
             message=f"{self.actor.name} made {self.tried.total():,} attempts to access rows of other tenants, on"
             f" {len(self.tried)} tables and views: it succeeded on {len(self.leaking)}; on"
             f" {counted(len(self.together), 'table')} the rows that all tenants see were added up",
         )  # fmt: skip
         if self.context.standby:
-            yield _found(
+            yield _finding(
                 name="writes-not-tried", severity=Severity.INFO,
                 message=f"Writes by {self.actor.name} were not tested: this server is a standby, which is read-only",
                 remedy="Run the command on the primary server.",
@@ -972,7 +980,7 @@ class _Laboratory:
         if self.open:
             undecided = sorted(self.open, key=itemgetter("table"))
             tables = list(dict.fromkeys(sample["table"] for sample in undecided))
-            yield _found(
+            yield _finding(
                 name="experiment-undecided", severity=Severity.INFO, count=len(self.open),
                 message=f"Some attempts of a tenant gave no result, on {listed(tables)}",
                 remedy="See the reasons. A trigger that writes or uses a sequence is stopped before it can do so.",

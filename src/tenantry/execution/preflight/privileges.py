@@ -245,7 +245,7 @@ def executed_findings(scope: Scope) -> Iterator[Finding]:
         for one in found.executes if found is not None else ():
             for privilege, relation in relations_named(scope.schema, one):
                 known = scope.schema.tables.get(relation) or scope.schema.views[relation]
-                root = scope.schema.whole(relation)
+                root = scope.schema.topmost(relation)
                 granted = privilege in (given.get(root) or given.get(relation) or ()) or any(
                     grant.grantee in (role, "PUBLIC") and grant.privilege == privilege for grant in known.grants
                 )

@@ -18,7 +18,7 @@ from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.schema import Grant, Role
 from tenantry.model.wording import counted, listed
 from tenantry.planning.isolate import WRITES
-from tenantry.postgres.powers import Held, Membership, Powers, Standing, read_powers, read_roles
+from tenantry.postgres.powers import Membership, Possession, Powers, RoleAttributes, read_powers, read_roles
 from tenantry.postgres.server_state import ServerState
 from tenantry.steps.row_security import Sight
 
@@ -233,11 +233,11 @@ class Reach:
     """The roles that a role can become, through any number of memberships and their options."""
 
     role: str
-    standings: Mapping[str, Standing]
+    standings: Mapping[str, RoleAttributes]
     memberships: Sequence[Membership]
 
     @classmethod
-    def of(cls, role: str, standings: Iterable[Standing], memberships: Sequence[Membership]) -> Reach:
+    def of(cls, role: str, standings: Iterable[RoleAttributes], memberships: Sequence[Membership]) -> Reach:
         return cls(role=role, standings={one.name: one for one in standings}, memberships=memberships)
 
     @cached_property
@@ -291,8 +291,8 @@ def schemas(scope: Scope) -> tuple[str, ...]:
 
 
 def powers_of(
-    role: str, standings: Iterable[Standing], memberships: Sequence[Membership], connection: psycopg.Connection[Any],
-    scope: Scope,
+    role: str, standings: Iterable[RoleAttributes], memberships: Sequence[Membership],
+    connection: psycopg.Connection[Any], scope: Scope,
 ) -> Iterator[Finding]:  # fmt: skip
     """Nothing for a superuser; nor for what an operator has: that a role can be an operator is another finding."""
     seeing = scope.operators | {one.name for one in standings if one.superuser or one.bypasses}
@@ -323,7 +323,7 @@ def powers_of(
     yield from _owned(reach, powers, scope)
 
 
-def _whom(held: Held) -> str:
+def _whom(held: Possession) -> str:
     return "PUBLIC" if held.holder == "PUBLIC" else quoted(held.holder)
 
 

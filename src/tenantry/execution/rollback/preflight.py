@@ -17,7 +17,7 @@ from tenantry.execution.preflight.server import session_findings
 from tenantry.model.finding import Finding
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import LockMode, Statement
-from tenantry.model.schema import Ours
+from tenantry.model.schema import ManagedObjects
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.dependents import dependents, detached, existing, keys_to
 from tenantry.postgres.journal import Entry
@@ -72,7 +72,7 @@ def _around(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Itera
     now."""
     named = sorted({step.table.schema for step in steps} - {JOURNAL_SCHEMA})
     schemas = existing(connection, named)
-    schema = read_schema(connection, schemas, ours=Ours())
+    schema = read_schema(connection, schemas, managed=ManagedObjects())
     # A rollback creates nothing, so the privileges that creating needs are not checked.
     asked = tuple(step for step in steps if step.needs is None and step.table.schema in schemas)
     scope = Scope(schema=schema, steps=asked)
@@ -142,7 +142,7 @@ class Gone:
         # Others are not expected to drop a tenant column that tenantry added: that counts as altered.
         ours = {step.built for step, _ in entries}
         return cls(
-            tables=frozenset(step.table for step, entry in entries if entry.gone),
+            tables=frozenset(step.table for step, entry in entries if entry.table_dropped),
             columns=frozenset(
                 (step.table, was) for step, entry in entries for was, now in entry.columns.items()
                 if now is None and (step.table, was) not in ours
