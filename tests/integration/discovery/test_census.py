@@ -193,8 +193,8 @@ def test_the_users_own_column_says_it_first(database: Any) -> None:
     )
     schema = schema_of(database)
     tables = {
-        "shops": {"paths": [["tenant_id"]], "given": True},
-        "sales": {"paths": [["shop"]], "given": True},
+        "shops": {"paths": [["tenant_id"]], "has_own_column": True},
+        "sales": {"paths": [["shop"]], "has_own_column": True},
     }
     evidence = take(database, own.ownership(schema, tables), schema)
     assert counted(evidence, "shops") == (2, 0, 0)
@@ -286,7 +286,7 @@ def test_a_half_migrated_database_gives_the_same_answer(database: Any) -> None:
         INSERT INTO shops VALUES (1, 10), (2, 20); INSERT INTO sales VALUES (1, 1), (2, 2), (3, NULL);
         """
     )
-    tables = {"shops": {"paths": [["tenant_id"]], "given": True}, "sales": {"paths": [["shop"]]}}
+    tables = {"shops": {"paths": [["tenant_id"]], "has_own_column": True}, "sales": {"paths": [["shop"]]}}
     schema = schema_of(database)
     before = take(database, own.ownership(schema, tables), schema)
     database.execute("ALTER TABLE sales ADD tenant_id int REFERENCES tenants; UPDATE sales SET tenant_id = 20")
