@@ -147,7 +147,7 @@ def test_django(preset: tuple[Database, Spec], tmp_path: Path) -> None:
     written(preset, Orm.DJANGO, tmp_path / "stock", app="stock")
     assert "a new row" in project.execute(COMPARE, "stock", key, model)
     ground = replace(read_context(Target(database.dsn), spec), app="stock")
-    put(tmp_path / "stock", write(Orm.DJANGO, replace(ground, live=ground.found)))
+    put(tmp_path / "stock", write(Orm.DJANGO, replace(ground, live=ground.original)))
     written(preset, Orm.DJANGO, tmp_path / "stock", app="stock", after="0001_initial")
     assert (tmp_path / "stock" / "migrations" / "0002_tenants.py").exists()
     said = project.run("makemigrations --check", "migrate stock --database operator")

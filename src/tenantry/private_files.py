@@ -139,7 +139,7 @@ def require_trusted(path: Path, *, owner: int | None = None) -> None:
     """
     # In a user namespace the files of root have another user as owner; the owner of / can do everything.
     trusted = {0, os.geteuid(), os.lstat("/").st_uid}
-    for place, found, last in _way(path.absolute()):
+    for place, found, last in _path_components(path.absolute()):
         if found.st_uid not in trusted | ({owner} if last and owner is not None else set()):
             raise Refused(
                 f"{path} is not safe from other users: {place} belongs to {user_name(found.st_uid)}",
@@ -152,7 +152,7 @@ def require_trusted(path: Path, *, owner: int | None = None) -> None:
             )
 
 
-def _way(path: Path) -> Iterator[tuple[Path, os.stat_result, bool]]:
+def _path_components(path: Path) -> Iterator[tuple[Path, os.stat_result, bool]]:
     """Each folder and link on the way to `path`, including those behind links, and whether it is the last."""
     at, left, links = Path("/"), list(reversed(path.parts[1:])), 0
     yield at, at.lstat(), not left

@@ -36,7 +36,7 @@ from tenantry.execution.events import (
     FillPaused,
     FillStarted,
     LocksRefused,
-    Said,
+    Notice,
     StepEvent,
 )
 from tenantry.model.backup import BackupKind
@@ -89,7 +89,7 @@ class _Reporter:
                 _say(began=command, run=run)
             case LocksRefused(reason, _, pause):
                 _say(blocked=pause, reason=reason)
-            case Said(message):
+            case Notice(message):
                 _say(said=message)
             case FillStarted(relation, total_pages):
                 _say(started=str(relation), pages=total_pages)

@@ -23,7 +23,7 @@ from postgres.pooler import pooler
 from servers import Database, Server, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.errors import ExitStatus, Refused
-from tenantry.execution.events import CommandBegan, Event, Said, StepEvent
+from tenantry.execution.events import CommandBegan, Event, Notice, StepEvent
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import RUN_LOCK
@@ -73,7 +73,7 @@ class Hearing:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case Said(message):
+            case Notice(message):
                 self.heard.append(message)
 
 

@@ -14,7 +14,7 @@ from balances.stock import LEDGER, TENANTS, Stock
 from balances.writers import writing
 from servers import Database, wait_until
 from tenantry.balances.differences import repair
-from tenantry.balances.selection import subjects
+from tenantry.balances.selection import selected_ledgers
 from tenantry.execution.session import Session
 from tenantry.model.ledger import Ledger
 
@@ -41,7 +41,7 @@ def shop(database: Database) -> Stock:
 
 def ledger(shop: Stock, session: psycopg.Connection[Any]) -> Ledger:
     """The ledger, as the commands see it."""
-    return subjects(Session.begin(shop.target, session, shop.spec))[0].ledger
+    return selected_ledgers(Session.begin(shop.target, session, shop.spec))[0].ledger
 
 
 def repaired(shop: Stock, session: psycopg.Connection[Any]) -> int:

@@ -29,8 +29,8 @@ class Stopwatch:
     def __call__(self, event: Event) -> None:
         match event:
             case StepEvent():
-                if event.held and self.locked is None:
-                    self.locked = time.monotonic() - event.held / 1000
+                if event.lock_held and self.locked is None:
+                    self.locked = time.monotonic() - event.lock_held / 1000
 
 
 def emergency(database: Database, spec: Spec, rows: int) -> float:

@@ -16,10 +16,10 @@ from tenantry.backups.content import source
 from tenantry.backups.dump import remove, write_dump
 from tenantry.backups.tables import copy_all
 from tenantry.errors import Refused, TenantryError, UsageError, nearest
-from tenantry.execution.events import Looking, Observer, Said
+from tenantry.execution.events import Notice, Observer, Reading
 from tenantry.execution.existing import read_entries
 from tenantry.execution.preflight.server import free_bytes
-from tenantry.execution.renames import known
+from tenantry.execution.renames import current_names
 from tenantry.model.backup import MAX_SIZE, Backup, BackupKind, Reason, TableCopy, copy_name
 from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.schema import Kind, ManagedObjects
@@ -56,7 +56,7 @@ class BackupOptions:
 
 
 @dataclass(slots=True, kw_only=True)
-class Making:
+class BackupRun:
     """A run that makes a backup with its connection, which holds the run lock and is in autocommit mode."""
 
     target: Target
@@ -70,7 +70,7 @@ class Making:
         return Backups(self.connection)
 
 
-def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, changes: bool) -> Backup | None:
+def ensure_backup(making: BackupRun, reason: Reason, names: Iterable[Name], *, changes: bool) -> Backup | None:
     """The automatic backup before a run starts its work; None if none is wanted or there is nothing to back up.
 
     The journal must be installed and the run recorded. `changes`: values of users will change, and a run without a
@@ -92,18 +92,20 @@ def ensure_backup(making: Making, reason: Reason, names: Iterable[Name], *, chan
         return None
     known = _earlier(making, reason, tables)
     if known is not None:
-        making.observer(Said(f"This run continues with the backup {known.id} of its first start", {"backup": known.id}))
+        making.observer(
+            Notice(f"This run continues with the backup {known.id} of its first start", {"backup": known.id})
+        )
         return known
     made = write_backup(making, reason, tables)
     size = f"{len(made.tables)} tables, {made.rows:,} rows, {readable(made.bytes)}"
-    making.observer(Said(f"Backup {made.id}: {size}", {"backup": made.id}))
+    making.observer(Notice(f"Backup {made.id}: {size}", {"backup": made.id}))
     return made
 
 
 def sources(connection: Connection, names: Iterable[Name] | None = None) -> tuple[TableCopy, ...]:
     """Those of the names that are tables now, partitions replaced by their partitioned table, with their inheritance
     children; without names, all tables of the user's."""
-    entries = known(read_entries(Journal(connection))).entries.values()
+    entries = current_names(read_entries(Journal(connection))).entries.values()
     steps = [from_json(entry.value) for entry in entries]
     columns = {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
     created = frozenset(step.makes for step in steps if step.makes is not None)
@@ -121,7 +123,7 @@ def owned_names(entries: Iterable[Entry]) -> frozenset[Name]:
     return frozenset(step.table for step in (from_json(entry.value) for entry in entries) if step.of_owned)
 
 
-def _earlier(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup | None:
+def _earlier(making: BackupRun, reason: Reason, tables: Sequence[TableCopy]) -> Backup | None:
     newest = next((one for one in making.backups.all() if one.reason is reason and one.restorable), None)
     if newest is None or newest.run == making.run or not making.backups.unbroken(newest.run):
         return None
@@ -130,7 +132,7 @@ def _earlier(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Bac
     return newest if newest.kind is wanted and kept >= {table.table for table in tables if not table.ours} else None
 
 
-def write_backup(making: Making, reason: Reason, tables: Sequence[TableCopy]) -> Backup:
+def write_backup(making: BackupRun, reason: Reason, tables: Sequence[TableCopy]) -> Backup:
     """Make a backup of tables; the journal must be installed. Raises as `ensure_backup` does."""
     backups, options = making.backups, making.options
     backups.install()
@@ -161,7 +163,7 @@ def measured(connection: Connection, tables: Sequence[TableCopy]) -> list[TableC
     return [replace(table, bytes=table_bytes(connection, table.leaves)) for table in tables]
 
 
-def _copy(making: Making, id: str, tables: Sequence[TableCopy]) -> None:
+def _copy(making: BackupRun, id: str, tables: Sequence[TableCopy]) -> None:
     large = sum(table.bytes for table in tables) >= PARALLEL_FROM
     with ExitStack() as stack:
         sessions = [making.connection]
@@ -175,7 +177,7 @@ def _copy(making: Making, id: str, tables: Sequence[TableCopy]) -> None:
         )  # fmt: skip
 
 
-def _dump(making: Making, id: str, folder: Path, tables: Sequence[TableCopy]) -> None:
+def _dump(making: BackupRun, id: str, folder: Path, tables: Sequence[TableCopy]) -> None:
     names = [table.table for table in tables]
     row = making.connection.execute(
         "SELECT coalesce(bool_or(pg_catalog.row_security_active(c.oid)), false) FROM pg_catalog.pg_class c"
@@ -190,11 +192,11 @@ def _dump(making: Making, id: str, folder: Path, tables: Sequence[TableCopy]) ->
 
 
 def _telling(observer: Observer) -> Callable[[TableCopy], None]:
-    return lambda table: observer(Looking(f"the backup: {table.table}, {table.rows:,} rows"))
+    return lambda table: observer(Reading(f"the backup: {table.table}, {table.rows:,} rows"))
 
 
 @contextmanager
-def _cleared(making: Making, id: str) -> Iterator[None]:
+def _cleared(making: BackupRun, id: str) -> Iterator[None]:
     """Removes an unfinished backup if the block fails."""
     try:
         yield
@@ -235,7 +237,7 @@ def refuse_full(
         room, known = read_room(connection), options.free_space
         found = known if known is not None else free_bytes(room, connection.info.host)
         if found is None:
-            observer(Said(f"The backup needs {readable(size)}; the server's free space is not known"))
+            observer(Notice(f"The backup needs {readable(size)}; the server's free space is not known"))
             return
         needed, free, place = int(1.1 * size) + min(2 * size, room.wal_bytes), found, "the server"
     if free < needed:
@@ -255,12 +257,12 @@ def refuse_hidden(connection: Connection, names: Sequence[Name]) -> None:
         )
 
 
-def remove_incomplete(making: Making) -> None:
+def remove_incomplete(making: BackupRun) -> None:
     """Remove unfinished backups of runs that died; the caller holds the run lock."""
     for backup in making.backups.all():
         if backup.finished_at is None:
             drop(making.connection, backup)
-            making.observer(Said(f"The incomplete backup {backup.id} was removed", {"backup": backup.id}))
+            making.observer(Notice(f"The incomplete backup {backup.id} was removed", {"backup": backup.id}))
 
 
 def drop(connection: Connection, backup: Backup) -> None:

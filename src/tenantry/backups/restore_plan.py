@@ -12,7 +12,7 @@ from tenantry.backups.column_mapping import Fit, fit, parents_first, reached
 from tenantry.backups.content import source
 from tenantry.backups.create import (
     BackupOptions,
-    Making,
+    BackupRun,
     chosen_kind,
     measured,
     refuse_full,
@@ -26,9 +26,9 @@ from tenantry.backups.tenants import SavedTable, with_tenants
 from tenantry.backups.triggers import disable_triggers, enable_triggers
 from tenantry.backups.verify import damage_of
 from tenantry.errors import Refused, UsageError, nearest
-from tenantry.execution.events import Looking
+from tenantry.execution.events import Reading
 from tenantry.execution.existing import read_entries
-from tenantry.execution.renames import known
+from tenantry.execution.renames import current_names
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Backup, BackupKind, Reason, TableCopy, TableRestored, copy_name
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
@@ -79,7 +79,7 @@ class RestorePlan:
     """A restore that has been planned and has changed nothing yet. `others` are tables besides those restored whose
     rows foreign keys may delete or change."""
 
-    making: Making
+    making: BackupRun
     options: RestoreOptions
     schema: Schema
     fits: tuple[Fit, ...]
@@ -88,7 +88,7 @@ class RestorePlan:
 
     def preview(self) -> Iterator[TableRestored]:
         for one in self.fits:
-            self.making.observer(Looking(f"what differs in {one.target.table}"))
+            self.making.observer(Reading(f"what differs in {one.target.table}"))
             with self.making.connection.transaction():
                 set_stable_text_format(self.making.connection)
                 self._refuse_unsettable(one.target)
@@ -116,7 +116,7 @@ class RestorePlan:
 
         ahead = [_lock(name) for name in (*trees, *self.others)]
         patience = LockPolicy(timeout=self.options.lock_timeout, budget=self.options.lock_budget)
-        self.making.observer(Looking("the tables, which are locked meanwhile"))
+        self.making.observer(Reading("the tables, which are locked meanwhile"))
         try:
             run_in_transaction(
                 connection, [*ahead, *disable_triggers(silenced)], patience=patience, prepare=prepare, finish=finish
@@ -188,12 +188,12 @@ def _lock(name: Name) -> Statement:
     )
 
 
-def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> RestorePlan:
+def plan_restore(making: BackupRun, backup: Backup, options: RestoreOptions) -> RestorePlan:
     """Plan a restore, after loading the backup's rows and checking that they are those that were written. Raises
     Refused."""
     connection = making.connection
     copies = _selected_copies(backup, options.tables)
-    making.observer(Looking(f"the backup {backup.id}"))
+    making.observer(Reading(f"the backup {backup.id}"))
     problem = backup.problem if backup.folder is not None else damage_of(connection, backup, copies)
     if problem:
         Backups(connection).verified(backup.id, problem)
@@ -201,7 +201,7 @@ def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> Res
             f"The backup {backup.id} is damaged: {problem}", remedy="Choose another one: `tenantry backups list`."
         )
     schema = read_schema(connection, (EVERY_SCHEMA,), managed=ManagedObjects())
-    entries = known(read_entries(Journal(connection))).entries
+    entries = current_names(read_entries(Journal(connection))).entries
     steps = [from_json(entry.value) for entry in entries.values()]
     fits: list[Fit] = []
     left_out: list[str] = []
@@ -222,12 +222,12 @@ def plan_restore(making: Making, backup: Backup, options: RestoreOptions) -> Res
     return work
 
 
-def _at_hand(making: Making, backup: Backup, copies: Iterable[TableCopy], schema: Schema) -> Iterator[SavedTable]:
+def _at_hand(making: BackupRun, backup: Backup, copies: Iterable[TableCopy], schema: Schema) -> Iterator[SavedTable]:
     """The tables with the relations that hold their rows; those of a dump are loaded."""
     for number, copy in enumerate(copies):
         relation: sql.Composable = Name(JOURNAL_SCHEMA, copy.copy).identifier
         if backup.folder is not None and copy.table in schema.tables:
-            making.observer(Looking(f"{copy.table} in the dump"))
+            making.observer(Reading(f"{copy.table} in the dump"))
             relation, copy = load(making.target, making.connection, backup, copy, number), as_loaded(copy)
         if copy.table in schema.tables:
             # So that the planner knows how many rows there are.

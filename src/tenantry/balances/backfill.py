@@ -79,7 +79,7 @@ class Backfill:
         number = sql.SQL('SELECT pg_catalog.row_number() OVER () AS "tenantry number", found.* FROM ({}) AS found')
         with self.connection.transaction():
             generation, waiting = hold(self.connection, self.ledger)
-            if waiting == generation and self._there():
+            if waiting == generation and self._corrections_exist():
                 return self._last()
             self.connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(corrections))
             self.connection.execute(
@@ -89,7 +89,7 @@ class Backfill:
             self.connection.execute(QUERIES["found"], {"ledger": self.ledger.called})
             return self._last()
 
-    def _there(self) -> bool:
+    def _corrections_exist(self) -> bool:
         row = self.connection.execute(sql.SQL("SELECT {} IS NOT NULL").format(self.ledger.corrections.oid)).fetchone()
         return row == (True,)
 
@@ -142,7 +142,7 @@ class Backfill:
                 corrected = self._batch(connection, first, past)
             except RETRIED as error:
                 if time.monotonic() > deadline:
-                    raise self._held(error) from error
+                    raise self._lock_failure(error) from error
                 size = max(1, size // 2)
                 batches.put((first, past))
                 continue
@@ -181,7 +181,7 @@ class Backfill:
         if self.stop.is_set():
             raise Interrupted("Stopped between two batches", remedy=AGAIN)
 
-    def _held(self, error: psycopg.Error) -> Failed:
+    def _lock_failure(self, error: psycopg.Error) -> Failed:
         return Failed(
             f"A balance of {self.ledger.table} was locked by writers for {self.budget:g} s:"
             f" {error.diag.message_primary}",

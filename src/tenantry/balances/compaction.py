@@ -18,9 +18,13 @@ LEFT = 60
 
 
 def compact(
-    connection: psycopg.Connection[Any], ledger: Ledger, *, left: float = LEFT, stop: threading.Event | None = None
+    connection: psycopg.Connection[Any],
+    ledger: Ledger,
+    *,
+    idle_seconds: float = LEFT,
+    stop: threading.Event | None = None,
 ) -> int:
-    """Merge the slots that had no movement for `left` seconds into slot 0; returns the number of rows that were
+    """Merge the slots that had no movement for `idle_seconds` seconds into slot 0; returns the number of rows that were
     removed.
 
     A batch is one statement, which deletes the rows and adds their sums: if it is killed, it has done both or nothing.
@@ -28,15 +32,15 @@ def compact(
     """
     folded = 0
     while not (stop is not None and stop.is_set()):
-        rows = _fold(connection, ledger, left)
+        rows = _fold(connection, ledger, idle_seconds)
         folded += rows
         if rows < BATCH:
             break
     return folded
 
 
-def _fold(connection: psycopg.Connection[Any], ledger: Ledger, left: float) -> int:
-    old = sql.SQL("pg_catalog.make_interval(secs => {})").format(sql.Literal(left))
+def _fold(connection: psycopg.Connection[Any], ledger: Ledger, idle_seconds: float) -> int:
+    old = sql.SQL("pg_catalog.make_interval(secs => {})").format(sql.Literal(idle_seconds))
     columns, measures = identifiers(ledger.columns), raw(", ".join(SUMS))
     taken = sql.SQL(
         "DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE slot > 0"

@@ -186,7 +186,7 @@ class Ledgers:
         """The roles that may read the ledger apart from tenantry's grants, and the application role once it may."""
         rows = self._rows("readers", ledger.table)
         grants = tuple(Grant(grantor=row["grantor"], grantee=row["role"], privilege="SELECT") for row in rows)
-        found = [grant for grant in self._as_found(ledger.table, grants) if grant.column is None]
+        found = [grant for grant in self._original_grants(ledger.table, grants) if grant.column is None]
         roles = {grant.grantee: Phase.EXPAND for grant in found if grant.privilege == "SELECT"}
         if self.ownership is not None and (self.ownership.of(ledger.table) or ledger.table in self.ownership.shared):
             roles.setdefault(self.spec.application.role, Phase.ISOLATE)
@@ -203,7 +203,7 @@ class Ledgers:
             live.setdefault(ledger.tree[place], []).append(grant)
         found = []
         for leaf in ledger.tree:
-            grants = self._as_found(leaf, tuple(live.get(leaf, ())))
+            grants = self._original_grants(leaf, tuple(live.get(leaf, ())))
             revokes = {(one.privilege, one.grantor): None for one in grants
                        if one.grantee == role and one.privilege in WRITES}  # fmt: skip
             if revokes:
@@ -211,9 +211,9 @@ class Ledgers:
                 found.append(BalanceLeaf(**common, revokes=tuple(revokes)))
         return found
 
-    def _as_found(self, relation: Name, grants: tuple[Grant, ...]) -> tuple[Grant, ...]:
+    def _original_grants(self, relation: Name, grants: tuple[Grant, ...]) -> tuple[Grant, ...]:
         for step, before in self._on.get(relation, ()):
-            grants = step.grants_as_found(grants, before)
+            grants = step.original_grants(grants, before)
         return grants
 
     # --- checks of a ledger
@@ -383,41 +383,42 @@ def _column(name: str) -> str:
     return parts[0]
 
 
-def _found(table: Name, given: str, columns: dict[str, Row]) -> Row:
-    if given not in columns:
-        raise UsageError(f"[[ledger]] {table} has no column {given!r}{nearest(given, columns)}")
-    if columns[given]["virtual"]:
+def _existing_column(table: Name, column_name: str, columns: dict[str, Row]) -> Row:
+    if column_name not in columns:
+        raise UsageError(f"[[ledger]] {table} has no column {column_name!r}{nearest(column_name, columns)}")
+    if columns[column_name]["virtual"]:
         raise UsageError(
-            f"[[ledger]] {table}: {given} is a virtual generated column, whose value triggers cannot read",
+            f"[[ledger]] {table}: {column_name} is a virtual generated column, whose value triggers cannot read",
             remedy="Make it STORED, or use another column.",
         )
-    return columns[given]
+    return columns[column_name]
 
 
-def _key(table: Name, given: str, columns: dict[str, Row]) -> KeyColumn:
-    row = _found(table, given, columns)
+def _key(table: Name, column_name: str, columns: dict[str, Row]) -> KeyColumn:
+    row = _existing_column(table, column_name, columns)
     if row["operator"] is None:
         raise UsageError(
-            f"[[ledger]] {table}: {given} is of type {row['type']}, whose values cannot be compared",
+            f"[[ledger]] {table}: {column_name} is of type {row['type']}, whose values cannot be compared",
             remedy="Use another column in the key.",
         )
     collation = row["collation"]
     if row["array"] and row["nullable"]:
         raise UsageError(
-            f"[[ledger]] {table}: {given} is an array that can be NULL, which its unique index would equate with an"
+            f"[[ledger]] {table}: {column_name} is an array that can be NULL, which its unique index would equate"
+            f" with an"
             " empty one",
-            remedy=f"ALTER TABLE {table} ALTER COLUMN {quoted(given)} SET NOT NULL; or use another column.",
+            remedy=f"ALTER TABLE {table} ALTER COLUMN {quoted(column_name)} SET NOT NULL; or use another column.",
         )
     return KeyColumn(
-        name=given, type=row["stored"], nullable=row["nullable"], operator=tuple(row["operator"]),
+        name=column_name, type=row["stored"], nullable=row["nullable"], operator=tuple(row["operator"]),
         collation=tuple(collation) if collation is not None else None, loose=True,
     )  # fmt: skip
 
 
-def _quantity(table: Name, given: str, columns: dict[str, Row]) -> str:
-    row = _found(table, _column(given), columns)
+def _quantity(table: Name, column_name: str, columns: dict[str, Row]) -> str:
+    row = _existing_column(table, _column(column_name), columns)
     if not row["numeric"]:
-        raise UsageError(f"[[ledger]] {table}: {given} is of type {row['type']}, which is not a number type")
+        raise UsageError(f"[[ledger]] {table}: {column_name} is of type {row['type']}, which is not a number type")
     return str(row["name"])
 
 

@@ -15,7 +15,7 @@ from tenantry.balances.ledgers import Subject
 from tenantry.balances.reconciliation import Reconciled, Reconciliation, Settled
 from tenantry.balances.reconciliation_scope import Connection, Scope
 from tenantry.errors import Refused
-from tenantry.execution.events import Found, Looking, Observer, Said
+from tenantry.execution.events import FindingReported, Notice, Observer, Reading
 from tenantry.execution.existing import definitions
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ledger import Ledger
@@ -62,12 +62,12 @@ def reconcile_ledger(
     journal: Journal, spec: Spec, subject: Subject, run: str, options: ReconcileOptions, observer: Observer
 ) -> LedgerReconciled:
     ledger, connection, started = subject.ledger, journal.connection, time.monotonic()
-    observer(Looking(f"the balances of {ledger.table}"))
+    observer(Reading(f"the balances of {ledger.table}"))
     part = ledger_part(spec, ledger)
     scope = Scope.decide(connection, ledger, full=options.full, days=options.scrub_days)
     if problem := _unfit(connection, subject):
         message, remedy = problem
-        observer(Found(Finding(
+        observer(FindingReported(Finding(
                 name="balances-not-compared", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
                 message=f"The balances of {ledger.table} were not compared: {message}", remedy=remedy,
             )))  # fmt: skip
@@ -81,9 +81,9 @@ def reconcile_ledger(
     for count, settled in enumerate(work.reconcile(scope), start=1):
         if count <= KEPT:
             samples.append(settled)
-            observer(Said(_line(settled, dry_run=options.dry_run), {"table": ledger.table, "difference": settled}))
+            observer(Notice(_line(settled, dry_run=options.dry_run), {"table": ledger.table, "difference": settled}))
     if count > KEPT:
-        observer(Said(f"… and {count - KEPT:,} more, all of them in tenantry.discrepancies", {"table": ledger.table}))
+        observer(Notice(f"… and {count - KEPT:,} more, all of them in tenantry.discrepancies", {"table": ledger.table}))
     result = work.result(scope)
     _tell(observer, ledger, result, samples)
     return LedgerReconciled(
@@ -134,7 +134,7 @@ def _tell(observer: Observer, ledger: Ledger, result: Reconciled, samples: Seque
         for one in samples if one.verdict == "review"
     )  # fmt: skip
     if result.open:
-        observer(Found(Finding(
+        observer(FindingReported(Finding(
                 name="balances-to-review", severity=Severity.ERROR, family=Family.BUSINESS, table=ledger.table,
                 message=f"{counted(result.open, 'balance')} of {ledger.table} to be reviewed", remedy=REVIEW,
                 count=result.open, samples=shown,

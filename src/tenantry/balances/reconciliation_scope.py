@@ -54,7 +54,7 @@ class ReconciliationContext:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Last:
+class EarlierReconciliation:
     """An earlier reconciliation; `distance` in transactions, `elapsed` in days since its scrub began."""
 
     snapshot: str
@@ -74,7 +74,7 @@ class Scope:
 
     context: ReconciliationContext
     reason: str | None
-    last: Last | None
+    last: EarlierReconciliation | None
     scrub_to: float = 1.0
 
     @classmethod
@@ -86,7 +86,7 @@ class Scope:
         with connection.cursor(row_factory=class_row(ReconciliationContext)) as cursor:
             context = cursor.execute(QUERIES["context"], names).fetchone()
         assert context is not None
-        with connection.cursor(row_factory=class_row(Last)) as cursor:
+        with connection.cursor(row_factory=class_row(EarlierReconciliation)) as cursor:
             last = cursor.execute(QUERIES["last"], names).fetchone()
         reason = "asked for" if full else _reason(context, last)
         scrub_to = 1.0 if reason or last is None else min(1.0, max(last.scrubbed, last.elapsed / days))
@@ -98,7 +98,7 @@ class Scope:
         return self.scrub_to >= 1.0
 
     @property
-    def good(self) -> Last | None:
+    def good(self) -> EarlierReconciliation | None:
         """The last good point, if it can be told what was written since."""
         return self.last if self.last is not None and 0 <= self.last.distance < FARTHEST else None
 
@@ -115,7 +115,7 @@ def require_readable(connection: Connection, ledger: Ledger) -> None:
         )
 
 
-def _reason(context: ReconciliationContext, last: Last | None) -> str | None:
+def _reason(context: ReconciliationContext, last: EarlierReconciliation | None) -> str | None:
     if last is None:
         return "the first time"
     if context.watched != last.watched:
@@ -148,7 +148,7 @@ def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
     return chosen
 
 
-def written_since(alias: str, point: Last) -> sql.Composed:
+def written_since(alias: str, point: EarlierReconciliation) -> sql.Composed:
     """A condition: the row was written by a transaction that the snapshot of that point may not have shown."""
     return sql.SQL(
         "pg_catalog.age({}.xmin) <= pg_catalog.age(pg_catalog.pg_snapshot_xmin({}::pg_catalog.pg_snapshot)::xid)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tenantry.balances.ledgers import Ledgers, Subject, balance_steps
 from tenantry.errors import Refused, UsageError, nearest
 from tenantry.execution.existing import definitions, read_entries
-from tenantry.execution.renames import known
+from tenantry.execution.renames import current_names
 from tenantry.execution.session import Session
 from tenantry.model.ledger import Ledger
 from tenantry.model.name import Name
@@ -18,14 +18,14 @@ from tenantry.steps import from_json
 from tenantry.steps.balance import BalanceStep
 
 
-def subjects(session: Session, ledger: str | None = None, slots: int | None = None) -> tuple[Subject, ...]:
+def selected_ledgers(session: Session, ledger: str | None = None, slots: int | None = None) -> tuple[Subject, ...]:
     """The `ledger` of this name, or all, with their steps as the spec wants them; `slots` in place of its hot_keys.
     Raises UsageError, Refused."""
     resolver = Ledgers(session.connection, session.spec, session.entries, session.plan.ownership)
-    return tuple(Subject(ledger=one, steps=_wanted(resolver, one)) for one in _meant(resolver, ledger, slots))
+    return tuple(Subject(ledger=one, steps=_planned_steps(resolver, one)) for one in _meant(resolver, ledger, slots))
 
 
-def _wanted(resolver: Ledgers, ledger: Ledger) -> tuple[BalanceStep, ...]:
+def _planned_steps(resolver: Ledgers, ledger: Ledger) -> tuple[BalanceStep, ...]:
     """The steps of a ledger, up to the phase that the migration of its table has reached: isolate lets the application
     read it."""
     isolated = resolver.isolated(ledger.table)
@@ -47,7 +47,7 @@ def installed_subjects(
 ) -> tuple[Subject, ...]:
     """The chosen ledgers, which must have balances. Only their tables are read: for a large schema, reading all tables
     would take most of the time of a reconciliation. Raises UsageError; Refused if one has no balances."""
-    entries = known(read_entries(journal)).entries
+    entries = current_names(read_entries(journal)).entries
     resolver = Ledgers(journal.connection, spec, entries)
     chosen = tuple(Subject(ledger=one, steps=balance_steps(one)) for one in _meant(resolver, ledger, slots))
     tables = [subject.steps[0] for subject in chosen]

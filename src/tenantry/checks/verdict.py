@@ -13,7 +13,7 @@ from tenantry.checks.completeness import distributions, empty_tenants, slugs, sp
 from tenantry.checks.runner import Examined, examine
 from tenantry.checks.session_pool import Stop
 from tenantry.errors import ExitStatus
-from tenantry.execution.events import Distributed, Found, Looking, Observer
+from tenantry.execution.events import Distributed, FindingReported, Observer, Reading
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.plan import Phase
@@ -33,7 +33,7 @@ def verdict_of(
         checks = [
             one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & context.hidden
         ]
-        observer(Looking("the rows"))
+        observer(Reading("the rows"))
         examined = examine(context, checks, stop)
         known = slugs(context)
         shares, more = _spread(context, families, examined, known)
@@ -50,7 +50,7 @@ def verdict_of(
     for share in shares:
         observer(Distributed(share))
     for finding in findings:
-        observer(Found(finding))
+        observer(FindingReported(finding))
     bad = serious(findings)
     rows = sum(sum(counts.values()) for counts in examined.rows.values())
     return Verdict(

@@ -26,17 +26,17 @@ def show_annotations(terminal: Terminal, verdict: Verdict, *, environment: Mappi
 
 
 def _line(finding: Finding) -> str:
-    return f"{finding.severity}: {finding.name}: {_said(finding)}"
+    return f"{finding.severity}: {finding.name}: {_sentence(finding)}"
 
 
 def _annotation(finding: Finding) -> str:
     """https://docs.github.com/actions/reference/workflow-commands-for-github-actions"""
-    word = "error" if finding.severity is Severity.ERROR else "warning"
+    level = "error" if finding.severity is Severity.ERROR else "warning"
     title = _escaped(f"tenantry {finding.name}").replace(":", "%3A").replace(",", "%2C")
-    return f"::{word} title={title}::{_escaped(_said(finding))}"
+    return f"::{level} title={title}::{_escaped(_sentence(finding))}"
 
 
-def _said(finding: Finding) -> str:
+def _sentence(finding: Finding) -> str:
     """The text in one line, whatever the names in it contain."""
     remedy = f" {finding.remedy}" if finding.remedy else ""
     message = finding.message if finding.message.endswith((".", "!", "?")) else f"{finding.message}."

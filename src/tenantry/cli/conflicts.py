@@ -56,12 +56,12 @@ def conflicts(
     if output is not None and output.exists() and not force:
         raise Refused(f"{output} exists already", remedy="Choose another file, or add --force to overwrite it.")
     with target(terminal) as database:
-        found = find_conflicts(database, spec, whole=output is not None)
-    terminal.answer(conflicts=[_document(one) for one in found], output=output)
+        conflicts_found = find_conflicts(database, spec, all_rows=output is not None)
+    terminal.answer(conflicts=[_document(one) for one in conflicts_found], output=output)
     if output is not None:
-        _write(output, found)
-    _show(terminal, found, output)
-    return ExitStatus.FINDINGS if found else ExitStatus.DONE
+        _write(output, conflicts_found)
+    _show(terminal, conflicts_found, output)
+    return ExitStatus.FINDINGS if conflicts_found else ExitStatus.DONE
 
 
 def _decide(terminal: Terminal, spec: Spec, path: str) -> ExitStatus:
@@ -88,12 +88,12 @@ def _document(one: Conflicts) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _write(path: Path, found: tuple[Conflicts, ...]) -> None:
+def _write(path: Path, conflicts_found: tuple[Conflicts, ...]) -> None:
     """One line for each path of each row. A cell that a spreadsheet would execute as a formula is quoted."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["table", "row", "path", "tenants"])
-    for one in found:
+    for one in conflicts_found:
         for sample in one.samples:
             key = ", ".join(f"{column}={value}" for column, value in sample.key.items())
             for way, tenants in sample.tenants.items():
@@ -104,18 +104,18 @@ def _write(path: Path, found: tuple[Conflicts, ...]) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _show(terminal: Terminal, found: tuple[Conflicts, ...], output: Path | None) -> None:
-    if not found:
+def _show(terminal: Terminal, conflicts_found: tuple[Conflicts, ...], output: Path | None) -> None:
+    if not conflicts_found:
         terminal.show("No row leads to two tenants.")
         terminal.item("Next: ", "`tenantry plan`.", style="cyan")
         return
-    rows = sum(one.rows for one in found)
+    rows = sum(one.rows for one in conflicts_found)
     terminal.item("Next: ", "correct the rows, or decide with --decide TABLE.COLUMN which path counts.", style="cyan")
-    terminal.show(f"{counted(rows, 'row')} of {counted(len(found), 'table')} lead to several tenants.")
-    for one in found[:LISTED]:
+    terminal.show(f"{counted(rows, 'row')} of {counted(len(conflicts_found), 'table')} lead to several tenants.")
+    for one in conflicts_found[:LISTED]:
         _table(terminal, one)
-    if len(found) > LISTED:
-        terminal.show(f"… {len(found) - LISTED} more, {len(found)} tables in all (--json has them)")
+    if len(conflicts_found) > LISTED:
+        terminal.show(f"… {len(conflicts_found) - LISTED} more, {len(conflicts_found)} tables in all (--json has them)")
     if output is not None:
         terminal.show(f"Wrote {output}: every conflicting row, and the tenant that each of its paths leads to.")
 

@@ -50,7 +50,7 @@ ApplicationDsn = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class InspectionRequest:
     """What to check, and whether to correct what is found."""
 
     command: str
@@ -68,48 +68,63 @@ class Asked:
 
 
 def inspected(
-    terminal: Terminal, asked: Asked, tables: tuple[str, ...], samples: int, *, detailed: bool, ci: bool = False
+    terminal: Terminal,
+    request: InspectionRequest,
+    tables: tuple[str, ...],
+    samples: int,
+    *,
+    detailed: bool,
+    ci: bool = False,
 ) -> ExitStatus:
     """Check, and correct; show what was found, what was corrected, and what remains; with `ci` one line each."""
     for name, given in (
-        ("--dry-run", asked.dry_run), ("--force", asked.force), ("--backup", asked.backup),
-        ("--dump-dir", asked.dump_folder), ("--free-space", asked.free_space),
+        ("--dry-run", request.dry_run), ("--force", request.force), ("--backup", request.backup),
+        ("--dump-dir", request.dump_folder), ("--free-space", request.free_space),
     ):  # fmt: skip
-        if given and not asked.fix:
+        if given and not request.fix:
             raise UsageError(f"{name} needs --fix-issues", remedy="Add --fix-issues.")
     spec = terminal.spec()
     with (
         watched(terminal, ignore if ci else watching(terminal, brief=True)) as observer,
         target(terminal) as database,
-        resolve_target(asked.application) if asked.application else nullcontext() as application,
+        resolve_target(request.application) if request.application else nullcontext() as application,
     ):
         options = InspectionOptions(tables=tables, samples=samples, detailed=detailed, application=application)
-        if not asked.fix:
-            verdict, fixed = asked.run(database, spec, options, observer), None
+        if not request.fix:
+            verdict, fixed = request.run(database, spec, options, observer), None
         else:
-            fixed = _fix(database, spec, asked, options, observer)
+            fixed = _fix(database, spec, request, options, observer)
             verdict = fixed.verdict
     if fixed is not None:
-        if asked.dry_run:
+        if request.dry_run:
             show_backup(terminal, fixed.backup)
-        show_corrections(terminal, fixed.corrections, dry_run=asked.dry_run)
+        show_corrections(terminal, fixed.corrections, dry_run=request.dry_run)
     if ci:
         show_annotations(terminal, verdict)
     else:
         show_verdict(terminal, verdict, detailed=detailed)
-    if asked.dry_run:
+    if request.dry_run:
         terminal.say("Nothing was changed.")
         return ExitStatus.DONE
     return verdict.exit_status
 
 
-def _fix(database: Target, spec: Spec, asked: Asked, options: InspectionOptions, observer: Observer) -> Fixed:
-    backup = BackupOptions(kind=asked.backup, free_space=asked.free_space).of(spec, asked.dump_folder)
-    fixing = FixOptions(force=asked.force, backup=backup)
-    if asked.dry_run:
-        return preview_fixes(database, spec, asked.families, options, fixing, observer, command=asked.command)
+def _fix(
+    database: Target, spec: Spec, request: InspectionRequest, options: InspectionOptions, observer: Observer
+) -> Fixed:
+    backup = BackupOptions(kind=request.backup, free_space=request.free_space).of(spec, request.dump_folder)
+    fixing = FixOptions(force=request.force, backup=backup)
+    if request.dry_run:
+        return preview_fixes(database, spec, request.families, options, fixing, observer, command=request.command)
     return fix_issues(
-        database, spec, asked.families, options, fixing, observer, command=asked.command, next_step=asked.next_step
+        database,
+        spec,
+        request.families,
+        options,
+        fixing,
+        observer,
+        command=request.command,
+        next_step=request.next_step,
     )
 
 

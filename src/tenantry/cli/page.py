@@ -32,7 +32,7 @@ class Page:
         text = Text(body, style=body_style) if isinstance(body, str) else body
         self._put(wrapped(self.terminal.out, Text(head, style=style), text))
 
-    def list(self, entries: Sequence[Entry], what: str, *, most: int, heading: str = "", spare: int = 2) -> None:
+    def list(self, entries: Sequence[Entry], what: str, *, most: int, heading: str = "", spare_lines: int = 2) -> None:
         """Show as many of the entries as there is room for, at most `most`, and how many there are in all; `spare`
         lines are left free."""
         if not entries:
@@ -42,7 +42,7 @@ class Page:
         shown = 0
         for head, body in entries[:most]:
             text = wrapped(self.terminal.out, head, body, most=LONGEST)
-            if self.lines - _height(text) < spare + 1:
+            if self.lines - _height(text) < spare_lines + 1:
                 break
             self._put(text)
             shown += 1

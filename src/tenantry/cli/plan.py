@@ -14,7 +14,7 @@ from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.plan import plan as run_plan
 from tenantry.errors import ExitStatus
-from tenantry.execution.outline import Outline, Planned
+from tenantry.execution.outline import Outline, PlannedStep
 from tenantry.model.plan import Phase, Statement
 from tenantry.reports.document import to_json
 from tenantry.reports.script import script
@@ -76,7 +76,7 @@ def _document(outline: Outline) -> dict[str, Any]:
 
 
 def _script(outline: Outline) -> str:
-    def parts(steps: Iterable[Planned]) -> list[tuple[Step, tuple[Statement, ...]]]:
+    def parts(steps: Iterable[PlannedStep]) -> list[tuple[Step, tuple[Statement, ...]]]:
         return [(planned.step, planned.statements) for planned in steps if not planned.in_force]
 
     return script(

@@ -20,11 +20,11 @@ from tenantry.execution.events import (
     FillFinished,
     FillPaused,
     FillStarted,
-    Found,
+    FindingReported,
     LocksRefused,
-    Looking,
+    Notice,
     Observer,
-    Said,
+    Reading,
     SessionActivity,
     StatementRan,
     StepEvent,
@@ -103,7 +103,7 @@ class Lines:
     _began: bool = False
     _passed: list[Finding] = field(default_factory=list)
     _wrong: int = 0
-    _said: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _last_lines: dict[str, tuple[float, float]] = field(default_factory=dict)
     """When the last line about something was written, and how many seconds to wait before the next one."""
     _fills: dict[Name, Fill] = field(default_factory=dict)
 
@@ -115,13 +115,13 @@ class Lines:
                 self.step(event)
             case StatementRan(statement, milliseconds):
                 self.statements.append((statement, milliseconds))
-            case Looking(at):
+            case Reading(at):
                 self.looking(at)
-            case Found(finding) if not self.brief:
+            case FindingReported(finding) if not self.brief:
                 self._passed.append(finding)
             case LocksRefused(reason, _, pause):
                 self.seldom("blocked", lambda: self.say(f"{reason}; trying again in {pause:.1f} s"), at_once=True)
-            case Said(message) | FillPaused(message):
+            case Notice(message) | FillPaused(message):
                 self.say(message)
             case SessionActivity(activity):
                 self.activity(activity)
@@ -216,14 +216,14 @@ class Lines:
     def seldom(self, what: str, tell: Callable[[], None], *, at_once: bool = False) -> None:
         """Write a line now and then; the first one at once only with `at_once`, since most work is over soon."""
         now = time.monotonic()
-        if what not in self._said:
-            self._said[what] = now, FIRST
+        if what not in self._last_lines:
+            self._last_lines[what] = now, FIRST
             if at_once:
                 tell()
             return
-        last, pause = self._said[what]
+        last, pause = self._last_lines[what]
         if now - last >= pause:
-            self._said[what] = now, min(pause * 2, LAST)
+            self._last_lines[what] = now, min(pause * 2, LAST)
             tell()
 
 
@@ -246,7 +246,7 @@ class Fill:
         return self.rows / max(time.monotonic() - self.began, 0.001)
 
     @property
-    def left(self) -> float | None:
+    def seconds_left(self) -> float | None:
         """Seconds, estimated by the pages; None while nothing can be estimated."""
         if not 0 < self.done < self.pages:
             return None
@@ -254,8 +254,8 @@ class Fill:
 
     def __str__(self) -> str:
         share = f"{100 * min(self.done / self.pages, 1):.0f} %, " if self.pages else ""
-        left = f", {duration(self.left)} left" if self.left is not None else ""
-        return f"{share}{self.rows:,} rows, {self.rate:,.0f} rows/s{left}"
+        seconds_left = f", {duration(self.seconds_left)} left" if self.seconds_left is not None else ""
+        return f"{share}{self.rows:,} rows, {self.rate:,.0f} rows/s{seconds_left}"
 
 
 class _Rate(ProgressColumn):
@@ -269,10 +269,10 @@ class _Rate(ProgressColumn):
         fill = task.fields.get("fill")
         if not isinstance(fill, Fill):
             return Text(duration(task.elapsed or 0.0), style="dim")
-        left = f"{duration(max(fill.left, 1))} left" if fill.left is not None else ""
+        seconds_left = f"{duration(max(fill.seconds_left, 1))} left" if fill.seconds_left is not None else ""
         if self.narrow:
-            return Text(left, style="dim")
-        return Text(f"{fill.rows:,} rows  {fill.rate:,.0f}/s  {left}", style="dim")
+            return Text(seconds_left, style="dim")
+        return Text(f"{fill.rows:,} rows  {fill.rate:,.0f}/s  {seconds_left}", style="dim")
 
 
 @dataclass(slots=True, kw_only=True)

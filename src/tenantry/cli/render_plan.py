@@ -13,7 +13,7 @@ from tenantry.cli.page import Page, worst_first
 from tenantry.cli.progress import one_line
 from tenantry.cli.terminal import STYLES, Terminal, severity_word
 from tenantry.errors import TenantryError
-from tenantry.execution.outline import Outline, Planned
+from tenantry.execution.outline import Outline, PlannedStep
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
@@ -48,7 +48,7 @@ def outline_document(outline: Outline) -> dict[str, Any]:
     }
 
 
-def _step_document(planned: Planned) -> dict[str, Any]:
+def _step_document(planned: PlannedStep) -> dict[str, Any]:
     step = planned.step
     return {
         "key": step.key, "phase": str(step.phase), "table": str(step.table), "title": step.title, "note": step.note,
@@ -122,7 +122,7 @@ def show_summary(
     page.show("--detailed shows every step with its statements and locks, --json all of it.")
 
 
-def _totals(steps: Sequence[Planned], name: Text, *, back: bool) -> Text:
+def _totals(steps: Sequence[PlannedStep], name: Text, *, back: bool) -> Text:
     pending = [planned for planned in steps if not planned.in_force]
     facts = [counted(len(steps), "step")]
     facts.append(_tables({planned.step.table for planned in steps}))
@@ -133,7 +133,7 @@ def _totals(steps: Sequence[Planned], name: Text, *, back: bool) -> Text:
     return Text.assemble(name, "  ", ", ".join(facts))
 
 
-def _most_rows(steps: Iterable[Planned]) -> dict[Name, int]:
+def _most_rows(steps: Iterable[PlannedStep]) -> dict[Name, int]:
     """Counted by table: several steps read or change the same rows."""
     found: dict[Name, int] = {}
     for planned in steps:
@@ -151,7 +151,7 @@ def _tables(tables: Collection[Name]) -> str:
     return counted(len(tables), "table")
 
 
-def _blocking(steps: Iterable[Planned]) -> str:
+def _blocking(steps: Iterable[PlannedStep]) -> str:
     """The locks that block writers, with the number of tables for which each is the strongest."""
     strongest: dict[Name, LockMode] = {}
     for planned in steps:
@@ -165,7 +165,7 @@ def _blocking(steps: Iterable[Planned]) -> str:
 
 def _by_table(outline: Outline) -> list[tuple[Name, str]]:
     """The tables with steps to run, those first that are expected to take longest."""
-    steps: dict[Name, list[Planned]] = {}
+    steps: dict[Name, list[PlannedStep]] = {}
     for planned in (*outline.reverts, *outline.steps):
         if not planned.in_force:
             steps.setdefault(planned.step.table, []).append(planned)
@@ -198,7 +198,7 @@ def show_outline(terminal: Terminal, outline: Outline) -> None:
         terminal.show(Text.assemble(("undecided ", "yellow"), f"{name}: {reason}"))
 
 
-def _show_reverts(terminal: Terminal, when: str, reverts: Sequence[Planned]) -> None:
+def _show_reverts(terminal: Terminal, when: str, reverts: Sequence[PlannedStep]) -> None:
     if not reverts:
         return
     terminal.show("")
@@ -242,7 +242,7 @@ def _count(outline: Outline) -> str:
     return counted(len(outline.steps), "step") + (f", {done} of them applied" if done else "")
 
 
-def _show_step(terminal: Terminal, planned: Planned, *, back: bool) -> None:
+def _show_step(terminal: Terminal, planned: PlannedStep, *, back: bool) -> None:
     """A note is about what a step adds, so it is not shown for one that is reverted (`back`)."""
     step = planned.step
     mark = "✓" if planned.in_force else "·"

@@ -105,7 +105,7 @@ def _explained(error: BaseException, terminal: Terminal) -> TenantryError:
     if isinstance(error, psycopg.Error):
         return _from_the_server(error, terminal)
     if isinstance(error, UnicodeEncodeError):
-        return _unsendable(f"{error.object[error.start : error.end]!a} is not a valid character")
+        return _value_error(f"{error.object[error.start : error.end]!a} is not a valid character")
     if isinstance(error, OSError) and error.filename is not None:
         return UsageError(f"{error.filename}: {error.strerror}")
     return _unexpected(error, terminal)
@@ -132,13 +132,13 @@ def _from_the_server(error: psycopg.Error, terminal: Terminal) -> TenantryError:
             details=details,
         )
     if error.sqlstate is None and isinstance(error, psycopg.DataError):
-        return _unsendable(said[0])
+        return _value_error(said[0])
     if is_lost(error):
         return Failed(f"The connection was lost: {said[0]}", remedy="Run the same command again.", details=details)
     return failed(error)
 
 
-def _unsendable(said: str) -> TenantryError:
+def _value_error(said: str) -> TenantryError:
     """A value that the driver cannot send; nothing has reached the server."""
     return UsageError(
         f"A value cannot be sent to the database: {said}",

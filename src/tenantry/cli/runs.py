@@ -24,10 +24,10 @@ def run_lines(run: RunSummary) -> Iterator[Text]:
         yield Text(f"    {run.outcome}", style=style)
     if run.seconds is not None:
         compared = f"; {_compared(run.seconds, run.steps, run.before)}" if run.before is not None else ""
-        yield Text(f"    {_took(run)}{compared}", style="dim")
+        yield Text(f"    {_summary(run)}{compared}", style="dim")
 
 
-def _took(run: RunSummary) -> str:
+def _summary(run: RunSummary) -> str:
     facts = [duration(run.seconds)]
     if run.steps:
         facts.append(counted(run.steps, "step"))

@@ -8,7 +8,7 @@ import typer
 
 from tenantry.checks.families import VALIDATION
 from tenantry.cli import options
-from tenantry.cli.fixing import ApplicationDsn, Asked, FixIssues, Force, inspected
+from tenantry.cli.fixing import ApplicationDsn, FixIssues, Force, InspectionRequest, inspected
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.inspection import SAMPLES
 from tenantry.commands.validate import NEXT
@@ -41,7 +41,7 @@ def validate(
     Also works on an untouched or half-migrated database: what is missing is a finding. Only reads, unless --fix-issues
     corrects what can be corrected safely.
     """
-    asked = Asked(
+    asked = InspectionRequest(
         command="validate", families=VALIDATION, run=run_validate, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
         force=force, backup=backup, dump_folder=dump_dir, free_space=free_space, application=application_dsn,
     )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantry.checks.families import VERIFICATION
 from tenantry.cli import options
-from tenantry.cli.fixing import ApplicationDsn, Asked, FixIssues, Force, inspected
+from tenantry.cli.fixing import ApplicationDsn, FixIssues, Force, InspectionRequest, inspected
 from tenantry.cli.terminal import Terminal
 from tenantry.cli.validate import Detailed, Samples, Tables
 from tenantry.commands.inspection import SAMPLES
@@ -23,7 +23,7 @@ def verify(
 
     Also works before a migration. Only reads, unless --fix-issues corrects what can be corrected safely.
     """
-    asked = Asked(
+    asked = InspectionRequest(
         command="verify", families=VERIFICATION, run=run_verify, next_step=NEXT, fix=fix_issues, dry_run=dry_run,
         force=force, backup=backup, dump_folder=dump_dir, free_space=free_space, application=application_dsn,
     )  # fmt: skip

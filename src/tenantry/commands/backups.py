@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from tenantry.backups.create import (
     BackupOptions,
+    BackupRun,
     Connection,
-    Making,
     drop,
     explained,
     one_of,
@@ -21,7 +21,7 @@ from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.backups.verify import damage_of, verify_dump
 from tenantry.commands.running import run
 from tenantry.errors import Refused, UsageError, nearest
-from tenantry.execution.events import Looking, Observer, ignore
+from tenantry.execution.events import Observer, Reading, ignore
 from tenantry.execution.session import Session, open_session
 from tenantry.model.backup import Backup, Reason, TableCopy
 from tenantry.model.name import Name
@@ -46,13 +46,13 @@ def create_backup(
             raise Refused("There is no table to back up", remedy="Choose tables with --table.")
         current.journal.install()
         current.begin()
-        making = Making(
+        making = BackupRun(
             target=target, connection=connection, run=current.id, options=options, observer=current.observer
         )  # fmt: skip
         made = write_backup(making, Reason.MANUAL, chosen)
         current.finish(
             f"backup {made.id}", f"`tenantry backups verify {made.id}` compares it with what was read.",
-            told=f"backup {made.id} was made",
+            reported_outcome=f"backup {made.id} was made",
         )  # fmt: skip
     return made
 
@@ -80,20 +80,20 @@ def _chosen(connection: Connection, session: Session, tables: Sequence[str]) -> 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class ListedBackup:
     """A backup and its state: complete, running, incomplete, damaged (as verified), or missing (a dump's folder)."""
 
     backup: Backup
     state: str
 
 
-def list_backups(target: Target) -> tuple[Listed, ...]:
+def list_backups(target: Target) -> tuple[ListedBackup, ...]:
     """All backups, the newest first. Changes nothing."""
     with open_session(target, purpose="backups") as connection:
         Journal(connection).installed  # noqa: B018 - refuses where the journal may not be read
         # Checked before the list is read: a backup that ends in between is complete in it.
         running = run_lock_held(connection)
-        return tuple(Listed(backup=backup, state=_state(backup, running)) for backup in Backups(connection).all())
+        return tuple(ListedBackup(backup=backup, state=_state(backup, running)) for backup in Backups(connection).all())
 
 
 def _state(backup: Backup, running: bool) -> str:
@@ -116,7 +116,7 @@ def verify_backups(target: Target, ids: Sequence[str] = (), observer: Observer |
             raise Refused("There is no backup to verify", remedy="Make one with `tenantry backups create`.")
         for backup in chosen:
             refuse_incomplete(backup)
-            current.observer(Looking(f"the backup {backup.id}"))
+            current.observer(Reading(f"the backup {backup.id}"))
             with explained():
                 problem = verify_dump(target, connection, backup) if backup.folder else damage_of(connection, backup)
             backups.verified(backup.id, problem)
@@ -142,6 +142,6 @@ def prune_backups(
             chosen |= {backup.id for backup in whole[keep or 0 :] if backup.started_at <= youngest}
         gone = tuple(backup for backup in there if backup.id in chosen)
         for backup in () if dry_run else gone:
-            observer(Looking(f"the backup {backup.id}"))
+            observer(Reading(f"the backup {backup.id}"))
             drop(connection, backup)
         return gone

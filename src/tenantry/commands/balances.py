@@ -15,13 +15,13 @@ from tenantry.balances.compaction import compact
 from tenantry.balances.differences import states
 from tenantry.balances.inspection import Line, inspect
 from tenantry.balances.ledgers import Subject
-from tenantry.balances.selection import installed_subjects, orphans, subjects
+from tenantry.balances.selection import installed_subjects, orphans, selected_ledgers
 from tenantry.commands.running import Run, interruptible, run
 from tenantry.errors import ExitStatus, Interrupted
 from tenantry.execution.activity_monitor import monitor_activity
-from tenantry.execution.events import Found, Looking, Observer, Said
+from tenantry.execution.events import FindingReported, Notice, Observer, Reading
 from tenantry.execution.existing import in_force
-from tenantry.execution.outline import Outline, Planned, takes_back
+from tenantry.execution.outline import Outline, PlannedStep, takes_back
 from tenantry.execution.prospect import MigrateOptions
 from tenantry.execution.renames import settle
 from tenantry.execution.rollback.executor import Reverting, backwards
@@ -61,7 +61,7 @@ def install_balances(
     with run(target, "balances install", purpose="balances", observer=observer) as current:
         connection, observer = current.connection, current.observer
         session = Session.begin(target, connection, spec)
-        chosen = subjects(session, options.ledger, options.slots)
+        chosen = selected_ledgers(session, options.ledger, options.slots)
         steps, going = [step for subject in chosen for step in subject.steps], orphans(session, chosen)
         tally = Tally(observer)
         runner = make_runner(session, current.id, observer, tally, migrating(options))
@@ -69,7 +69,7 @@ def install_balances(
         note_first_description(connection)
         current.begin()
         started = time.monotonic()
-        settle(session.journal, session.known)
+        settle(session.journal, session.current_names)
         with (
             interruptible(lambda: stop(runner, current.observer)),
             monitor_activity(target, connection.info.backend_pid, observer, run=current.id),
@@ -93,11 +93,11 @@ def preview_install(target: Target, spec: Spec, options: BalancesOptions | None 
     """What install would do. Changes nothing."""
     with open_session(target, purpose="plan") as connection:
         options, session = options or BalancesOptions(), Session.begin(target, connection, spec)
-        chosen = subjects(session, options.ledger, options.slots)
+        chosen = selected_ledgers(session, options.ledger, options.slots)
         steps = [step for subject in chosen for step in subject.steps]
         done = in_force(connection, steps, session.entries)
         pending = tuple(
-            Planned(step=step, in_force=False, statements=step.apply()) for step in steps if step.key not in done
+            PlannedStep(step=step, in_force=False, statements=step.apply()) for step in steps if step.key not in done
         )
         going = takes_back(sorted(orphans(session, chosen), key=backwards))
         return replace(outline(connection, "balances install", pending), reverts=going)
@@ -134,13 +134,13 @@ def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOp
     connection, observer, halt, corrected = current.connection, current.observer, threading.Event(), 0
 
     def interrupt() -> None:
-        observer(Said("Stopping after the current batch; press Ctrl-C again to stop at once …"))
+        observer(Notice("Stopping after the current batch; press Ctrl-C again to stop at once …"))
         halt.set()
         connection.cancel_safe(timeout=5.0)
 
     with interruptible(interrupt):
         for subject in chosen:
-            observer(Looking(f"the movements of {subject.ledger.table}"))
+            observer(Reading(f"the movements of {subject.ledger.table}"))
             work = Backfill(
                 ledger=subject.ledger, connection=connection, observer=observer, workers=options.workers,
                 connections=lambda purpose: connect(current.target, run=current.id, purpose=purpose), stop=halt,
@@ -164,12 +164,12 @@ def validate_balances(
         connection, observer = current.connection, current.observer
         options, session = options or BalancesOptions(), Session.begin(target, connection, spec)
         lines: list[Line] = []
-        for subject in subjects(session, options.ledger, options.slots):
-            observer(Looking(f"the balances of {subject.ledger.table}"))
+        for subject in selected_ledgers(session, options.ledger, options.slots):
+            observer(Reading(f"the balances of {subject.ledger.table}"))
             lines += inspect(connection, subject.ledger, subject.steps)
         failed = [line for line in lines if not line.holds]
         for line in failed:
-            observer(Found(line.finding))
+            observer(FindingReported(line.finding))
         outcome = f"{len(failed)} of {len(lines)} checks failed" if failed else f"all {len(lines)} checks passed"
         current.finish(outcome, failed[0].remedy if failed else "")
     return tuple(lines)
@@ -184,7 +184,7 @@ def compact_balances(target: Target, spec: Spec, options: BalancesOptions | None
         return {subject.ledger.table: compact(connection, subject.ledger) for subject in chosen}
 
 
-def outline(connection: psycopg.Connection[Any], command: str, steps: tuple[Planned, ...]) -> Outline:
+def outline(connection: psycopg.Connection[Any], command: str, steps: tuple[PlannedStep, ...]) -> Outline:
     version = connection.info.server_version
     return Outline(
         command=command, database=connection.info.dbname, server=f"PostgreSQL {version // 10000}.{version % 10000}",

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from tenantry.backups.create import Making
+from tenantry.backups.create import BackupRun
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.balances.ledgers import installed
@@ -19,8 +19,8 @@ from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, Refused, UsageError, nearest
 from tenantry.execution.events import Observer
 from tenantry.execution.existing import read_entries
-from tenantry.execution.outline import Outline, Planned
-from tenantry.execution.renames import known, settle
+from tenantry.execution.outline import Outline, PlannedStep
+from tenantry.execution.renames import current_names, settle
 from tenantry.execution.rollback.executor import Reverting, backwards
 from tenantry.execution.runs import Tally, make_runner, stop
 from tenantry.execution.session import Session, open_session
@@ -45,7 +45,7 @@ def empty_ledger(target: Target, spec: Spec, options: BalancesOptions, observer:
         connection = current.connection
         ledger, statement = _truncation(current.journal, spec, options)
         current.begin(options="--confirm")
-        making = Making(
+        making = BackupRun(
             target=target, connection=connection, run=current.id, options=options.backup, observer=current.observer
         )
         back_up(making, Reason.EMPTYING, [ledger], changes=True)
@@ -94,7 +94,7 @@ def remove_balances(
         started = time.monotonic()
         if entries:
             current.begin(options="--confirm")
-            settle(session.journal, session.known)
+            settle(session.journal, session.current_names)
         with interruptible(lambda: stop(runner, current.observer)):
             reverted = Reverting(runner=runner, dependents=lambda step: ()).all(entries)
         outcome = f"{reverted} steps reverted" if reverted else "there were no balances"
@@ -108,11 +108,11 @@ def remove_balances(
 def preview_remove(target: Target, spec: Spec, options: BalancesOptions | None = None) -> Outline:
     """What remove would do. Changes nothing."""
     with open_session(target, purpose="plan") as connection:
-        entries = _entries(known(read_entries(Journal(connection))).entries, spec, options or BalancesOptions())
+        entries = _entries(current_names(read_entries(Journal(connection))).entries, spec, options or BalancesOptions())
         planned = []
         for entry in sorted(entries, key=backwards):
             step = from_json(entry.value)
-            planned.append(Planned(step=step, in_force=False, statements=step.revert(entry.before)))
+            planned.append(PlannedStep(step=step, in_force=False, statements=step.revert(entry.before)))
         return outline(connection, "balances remove", tuple(planned))
 
 

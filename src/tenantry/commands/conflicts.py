@@ -28,12 +28,12 @@ class Conflicts:
     corrections: Mapping[tuple[str, str], tuple[Correction, ...]] = field(default_factory=dict)
 
 
-def conflicts(target: Target, spec: Spec, *, whole: bool = False) -> tuple[Conflicts, ...]:
-    """The tables with rows that disagree, most rows first; with `whole` the samples are all of these rows. Changes
+def conflicts(target: Target, spec: Spec, *, all_rows: bool = False) -> tuple[Conflicts, ...]:
+    """The tables with rows that disagree, most rows first; with `all_rows` the samples are all of these rows. Changes
     nothing.
 
-    Undecided tables are checked along the paths that the spec has for them. Raises UsageError if the spec does not
-    fit the database, ConnectionFailed without a connection or the privilege to read.
+    Undecided tables are checked along the paths that the spec has for them. Raises UsageError if the spec does not fit
+    the database, ConnectionFailed without a connection or the privilege to read.
     """
     asked = spec.model_copy(update={"table": tuple(_as_decided(part) for part in spec.table)})
     asked._path = spec.path
@@ -43,7 +43,7 @@ def conflicts(target: Target, spec: Spec, *, whole: bool = False) -> tuple[Confl
         ownership, schema = session.plan.ownership, session.schema
         evidence = run_census(
             connection,
-            census(ownership, schema, samples=None if whole else SAMPLES),
+            census(ownership, schema, samples=None if all_rows else SAMPLES),
             disputed=pairs.__setitem__,
         )
     found = []

@@ -49,7 +49,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class VisibleRows:
     """How many owned rows a tenant sees as the application role; all of the operator's, for comparison."""
 
     tenant: str
@@ -67,7 +67,7 @@ class Demonstration:
     errors: tuple[str, ...] = ()
     longest_before: float = 0.0
     longest_during: float = 0.0
-    sights: tuple[Sight, ...] = ()
+    sights: tuple[VisibleRows, ...] = ()
     owned_rows: int = 0
     status: Status | None = None
     claims: list[Claim] = field(default_factory=list)
@@ -200,7 +200,7 @@ class _Stage:
             keys = {tenant.slug: tenant.key for tenant in list_tenants(self.target, self.spec)}
             found = {slug: sights.rows(key) for slug, key in keys.items()}
             self.shown.owned_rows, nobody = sights.all(), sights.rows(None)
-        self.shown.sights = tuple(Sight(tenant=slug, rows=rows) for slug, rows in found.items())
+        self.shown.sights = tuple(VisibleRows(tenant=slug, rows=rows) for slug, rows in found.items())
         for slug, rows in sorted(found.items(), key=lambda item: -item[1])[:3]:
             self.say(f"As {self.spec.application.role}, {slug} sees {rows:,} of {self.shown.owned_rows:,} owned rows.")
         self.holds("without a tenant the application sees no owned row", nobody == 0)

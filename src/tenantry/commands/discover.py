@@ -16,7 +16,7 @@ from tenantry.discovery.propose import propose
 from tenantry.discovery.spec_file import spec_text
 from tenantry.discovery.update import Update, by_keys, update
 from tenantry.execution.existing import read_entries
-from tenantry.execution.renames import known
+from tenantry.execution.renames import current_names
 from tenantry.execution.session import open_session
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
@@ -92,5 +92,5 @@ def _tenants(connection: psycopg.Connection[Any], schema: Schema, proposal: Prop
 def _looking(target: Target, schemas: tuple[str, ...]) -> Iterator[tuple[psycopg.Connection[Any], Schema]]:
     """A connection, and the schema without tenantry's objects."""
     with open_session(target, purpose="discover") as connection:
-        found = known(read_entries(Journal(connection))).entries
+        found = current_names(read_entries(Journal(connection))).entries
         yield connection, read_schema(connection, schemas, managed=managed_objects(found))

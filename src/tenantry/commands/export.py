@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tenantry.errors import Refused
 from tenantry.execution.existing import read_entries
-from tenantry.execution.renames import known
+from tenantry.execution.renames import current_names
 from tenantry.execution.session import open_session
 from tenantry.exports import ExportContext, Files, Orm, write
 from tenantry.model.schema import ManagedObjects
@@ -43,9 +43,9 @@ def export(target: Target, spec: Spec, orm: Orm, *, app: str = "tenants", after:
 def read_context(target: Target, spec: Spec) -> ExportContext:
     """The original schema and the current one, read in one snapshot."""
     with open_session(target, purpose="export") as connection:
-        entries = known(read_entries(Journal(connection))).entries
+        entries = current_names(read_entries(Journal(connection))).entries
         found, live = read_schemas(
             connection, spec.schemas, managed=(managed_objects(entries), ManagedObjects(named=False))
         )
     found = original_schema(found, entries)
-    return ExportContext(found=found, live=live, ownership=resolve(spec, found))
+    return ExportContext(original=found, live=live, ownership=resolve(spec, found))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from tenantry.backups.create import BackupOptions, Making
+from tenantry.backups.create import BackupOptions, BackupRun
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.fixes.apply import ROWS, Fixer
@@ -12,7 +12,7 @@ from tenantry.checks.fixes.corrections import Correction, changed_tables, correc
 from tenantry.checks.session_pool import Stop
 from tenantry.checks.verdict import Families, verdict_of
 from tenantry.commands.inspection import InspectionOptions, open_check_context
-from tenantry.commands.running import announced, interruptible, run
+from tenantry.commands.running import interruptible, report_command, run
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.events import FillAdvanced, Observer, ignore
 from tenantry.model.backup import Reason
@@ -53,18 +53,18 @@ def preview_fixes(
     """What `fix_issues` would do: each statement, and how many rows it would change. Changes nothing."""
     stop, fixing = Stop(), fixing or FixOptions()
     with (
-        announced(command, observer) as told,
+        report_command(command, observer) as report,
         interruptible(stop),
-        open_check_context(target, spec, options, told.observer, stop, run=told.id, purpose=command) as context,
+        open_check_context(target, spec, options, report.observer, stop, run=report.id, purpose=command) as context,
     ):
-        verdict = verdict_of(context, families, command, "", told.observer, stop)
-        fixer = Fixer(context=context, connection=context.connection, run=told.id, force=fixing.force)
+        verdict = verdict_of(context, families, command, "", report.observer, stop)
+        fixer = Fixer(context=context, connection=context.connection, run=report.id, force=fixing.force)
         repairs = tuple(repairs_for(fixer, families, verdict, ahead=True))
         found = tuple(foreseen(fixer, repair, rows) for repair, rows in repairs)
         rows = sum(one.rows for one in found if not one.refusals)
         backup = estimate_backup(context.connection, changed_tables(fixer, repairs), fixing.backup)
         verdict = replace(verdict, next_step="Run the same command without --dry-run." if rows else verdict.next_step)
-        told.come_to(verdict.outcome, verdict.next_step)
+        report.end_with(verdict.outcome, verdict.next_step)
     return Fixed(corrections=found, verdict=verdict, backup=backup)
 
 
@@ -102,7 +102,7 @@ def fix_issues(
 
         with interruptible(interrupt):
             first = verdict_of(context, families, command, next_step, ignore, stop)
-            making = Making(
+            making = BackupRun(
                 target=target, connection=connection, run=current.id, options=fixing.backup, observer=observer
             )
             back_up(

@@ -10,7 +10,7 @@ from tenantry.checks.verdict import Families
 from tenantry.commands.fixes import Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.commands.inspection import InspectionOptions, inspect
 from tenantry.commands.migrate import migrate
-from tenantry.commands.running import announced
+from tenantry.commands.running import report_command
 from tenantry.commands.validate import NEXT as AFTER_VALIDATE
 from tenantry.commands.verify import NEXT as AFTER_VERIFY
 from tenantry.errors import ExitStatus
@@ -54,17 +54,17 @@ def full(target: Target, spec: Spec, options: FullOptions | None = None, observe
     Raises as `migrate`, `validate` and `verify` do; after each of these the same call continues.
     """
     options = options or FullOptions()
-    with announced("full", observer) as told:
-        migration = migrate(target, spec, options.migrate, told.observer)
-        validation, corrected = _inspect(target, spec, options, told.observer, VALIDATION, "validate", AFTER_VALIDATE)
-        verification, more = _inspect(target, spec, options, told.observer, RULES, "verify", AFTER_VERIFY)
+    with report_command("full", observer) as report:
+        migration = migrate(target, spec, options.migrate, report.observer)
+        validation, corrected = _inspect(target, spec, options, report.observer, VALIDATION, "validate", AFTER_VALIDATE)
+        verification, more = _inspect(target, spec, options, report.observer, RULES, "verify", AFTER_VERIFY)
         done = Full(
-            run=told.id, exit_status=max(migration.exit_status, validation.exit_status, verification.exit_status),
+            run=report.id, exit_status=max(migration.exit_status, validation.exit_status, verification.exit_status),
             outcome=f"{migration.outcome}. validate: {validation.outcome}. verify: {verification.outcome}",
             next_step=_next(migration, validation, verification), migration=migration, validation=validation,
             verification=verification, corrections=(*corrected, *more),
         )  # fmt: skip
-        told.come_to(done.outcome, done.next_step)
+        report.end_with(done.outcome, done.next_step)
     return done
 
 

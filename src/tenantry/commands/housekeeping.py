@@ -10,7 +10,7 @@ from pathlib import Path
 from tenantry.balances.review_history import forget_discrepancies
 from tenantry.commands.backups import list_backups, prune_backups
 from tenantry.errors import Failed, Refused
-from tenantry.execution.events import Observer, Said, ignore
+from tenantry.execution.events import Notice, Observer, ignore
 from tenantry.execution.session import open_session
 from tenantry.model.spec import HousekeepingPart
 from tenantry.postgres.connect import Target
@@ -56,7 +56,7 @@ def run_housekeeping(
     ]
     for chore in chores:
         observer(
-            Said(
+            Notice(
                 f"{chore.what}: {chore.done} {chore.deed}, {chore.kept} kept", {"why": chore.why, "names": chore.names}
             )
         )

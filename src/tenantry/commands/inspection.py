@@ -11,7 +11,7 @@ from tenantry.checks.session_pool import Stop
 from tenantry.checks.verdict import Families, verdict_of
 from tenantry.commands.running import interruptible, run
 from tenantry.errors import UsageError, nearest
-from tenantry.execution.events import Looking, Observer, Said
+from tenantry.execution.events import Notice, Observer, Reading
 from tenantry.execution.session import Session, open_session
 from tenantry.model.name import Name
 from tenantry.model.spec import Spec
@@ -60,7 +60,7 @@ def inspect(
         ):
             if run_lock_held(current.connection):
                 current.observer(
-                    Said("Another run is active: what it has not applied yet is reported as missing here.")
+                    Notice("Another run is active: what it has not applied yet is reported as missing here.")
                 )
             verdict = verdict_of(context, families, command, next_step, current.observer, stop)
         current.finish(verdict.outcome, verdict.next_step, exit_status=verdict.exit_status)
@@ -72,7 +72,7 @@ def open_check_context(
     target: Target, spec: Spec, options: InspectionOptions, observer: Observer, stop: Stop, *, run: str, purpose: str
 ) -> Iterator[CheckContext]:
     """The context of the checks, with a read-only connection for the block, whose statements `stop` cancels."""
-    observer(Looking("the schema and the journal"))
+    observer(Reading("the schema and the journal"))
     with open_session(target, run=run, purpose=f"{purpose} catalog") as connection:
         set_read_only(connection)
         set_uncounted(connection)
@@ -93,7 +93,7 @@ def _looking(observer: Observer, stop: Stop) -> Callable[[str], None]:
 
     def look(at: str) -> None:
         stop.halt()
-        observer(Looking(at))
+        observer(Reading(at))
 
     return look
 

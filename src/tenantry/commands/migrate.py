@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from functools import partial
 
-from tenantry.backups.create import BackupOptions, Making
+from tenantry.backups.create import BackupOptions, BackupRun
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.commands.distribution import distributions
 from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus
 from tenantry.execution.activity_monitor import monitor_activity
-from tenantry.execution.events import Distributed, Looking, Observer
+from tenantry.execution.events import Distributed, Observer, Reading
 from tenantry.execution.orphans import (
     columns_going,
 )
 from tenantry.execution.prospect import MigrateOptions, Prospect, examine, prospects
 from tenantry.execution.renames import settle
 from tenantry.execution.rollback.executor import Reverting
-from tenantry.execution.rollback.preflight import Gone, built_upon
+from tenantry.execution.rollback.preflight import DroppedObjects, built_upon
 from tenantry.execution.runner import Runner
 from tenantry.execution.runs import Tally, filling, make_runner, stop
 from tenantry.execution.session import Session
@@ -45,7 +45,7 @@ def migrate(
     options = options or MigrateOptions()
     with run(target, "migrate", purpose="migrate", observer=observer) as current:
         observer = current.observer
-        observer(Looking("the schema and the server"))
+        observer(Reading("the schema and the server"))
         session = Session.begin(target, current.connection, spec, distribute=options.distribute)
         prospect = prospects(session, options)
         tally = Tally(observer)
@@ -54,13 +54,13 @@ def migrate(
         session.journal.install()
         note_first_description(current.connection)
         current.begin(options=f"--until {options.until}", takes_back=prospect.takes_back)
-        settle(session.journal, session.known)
+        settle(session.journal, session.current_names)
         if prospect.pending or prospect.takes_back:
             _back_up(session, current.id, prospect, options, observer)
         with filling(runner, session, observer, options):
             result = _apply(target, runner, prospect, tally, options, findings, evidence)
         current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
-        observer(Looking("how the rows are spread over the tenants"))
+        observer(Reading("how the rows are spread over the tenants"))
         for distribution in distributions(current.connection, session.plan.ownership):
             observer(Distributed(distribution))
     return result
@@ -81,7 +81,7 @@ def backup_wanted(
 
 def _back_up(session: Session, run: str, prospect: Prospect, options: MigrateOptions, observer: Observer) -> None:
     names, chosen = backup_wanted(session, prospect, options)
-    making = Making(target=session.target, connection=session.connection, run=run, options=chosen, observer=observer)
+    making = BackupRun(target=session.target, connection=session.connection, run=run, options=chosen, observer=observer)
     back_up(making, Reason.MIGRATION, names, changes=False)
 
 
@@ -92,7 +92,7 @@ def _apply(
     started = time.monotonic()
     walk = Reverting(
         runner=runner, dependents=partial(built_upon, runner.connection),
-        gone=Gone.of(runner.connection, prospect.leaving.all).names,
+        concerns_dropped_table=DroppedObjects.of(runner.connection, prospect.leaving.all).names,
     )  # fmt: skip
     with (
         interruptible(lambda: stop(runner, tally.observer)),

@@ -43,7 +43,7 @@ class MonitorOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class MonitorResult:
     """What the monitor saw at `at`. `newest` is the newest backup of tenantry, `bytes` its size; `rooms` are the disks
     that contain backups."""
 
@@ -56,7 +56,7 @@ class Watched:
     rooms: tuple[Forecast, ...] = ()
 
 
-def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = None) -> Watched:
+def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = None) -> MonitorResult:
     """Check tenantry's backups and those of other tools. Changes nothing."""
     now = now or datetime.now(UTC)
     with open_session(target, purpose="monitor") as connection:
@@ -83,7 +83,7 @@ def monitor(target: Target, options: MonitorOptions, *, now: datetime | None = N
     ]  # fmt: skip
     if options.last_snapshot is not None:
         found += watch_snapshot(options.last_snapshot, now=now, limits=options.limits)
-    return Watched(
+    return MonitorResult(
         at=now, findings=tuple(found), backups=sum(backup.finished_at is not None for backup in backups), rooms=rooms,
         newest=newest.id if newest else None, newest_at=newest.started_at if newest else None,
         bytes=newest.bytes if newest else 0,

@@ -8,8 +8,8 @@ from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.commands.migrate import backup_wanted
 from tenantry.commands.rollback import RollbackOptions, backup_wanted_back, prospect
 from tenantry.errors import ExitStatus, TenantryError
-from tenantry.execution.events import Event, Found
-from tenantry.execution.outline import Outline, Planned, _server, outline_of
+from tenantry.execution.events import Event, FindingReported
+from tenantry.execution.outline import Outline, PlannedStep, _server, outline_of
 from tenantry.execution.prospect import MigrateOptions, examine, prospects, refuse, refuse_undecided, risks
 from tenantry.execution.rollback.executor import backwards
 from tenantry.execution.session import Session, open_session
@@ -66,7 +66,7 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
     options, found = options or MigrateOptions(), list[Finding]()
 
     def keep(event: Event) -> None:
-        if isinstance(event, Found):
+        if isinstance(event, FindingReported):
             found.append(event.finding)
 
     with open_session(target, purpose="plan") as connection:
@@ -93,9 +93,9 @@ def preview_rollback(target: Target, options: RollbackOptions | None = None) -> 
         planned = []
         for entry in sorted(selection.entries, key=backwards):
             step = from_json(entry.value)
-            kept = options.preserve_data and step.kept
+            kept = options.preserve_data and step.preserved
             statements = step.keep(entry.before) if kept else step.revert(entry.before)
-            planned.append(Planned(step=step, in_force=False, statements=statements))
+            planned.append(PlannedStep(step=step, in_force=False, statements=statements))
         outline = Outline(
             command="rollback", database=connection.info.dbname, server=_server(connection.info.server_version),
             steps=tuple(planned), undecided={}, tables=selection.tables, others=selection.others,

@@ -10,7 +10,7 @@ from tenantry.balances.review_history import history
 from tenantry.balances.selection import installed_subjects
 from tenantry.commands.running import run
 from tenantry.errors import ExitStatus
-from tenantry.execution.events import Found, Observer
+from tenantry.execution.events import FindingReported, Observer
 from tenantry.model.spec import Spec
 from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
@@ -48,7 +48,7 @@ def reconcile_balances(
         result = _concluded(current.id, found, options)
         for subject in chosen:
             for finding in history(connection, subject.ledger):
-                observer(Found(finding))
+                observer(FindingReported(finding))
         current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
     return result
 

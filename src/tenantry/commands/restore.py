@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tenantry.backups.create import (
-    Making,
+    BackupRun,
     explained,
     one_of,
     refuse_incomplete,
@@ -31,7 +31,7 @@ def restore(target: Target, id: str, options: RestoreOptions, observer: Observer
         connection = current.connection
         backup = one_of(Backups(connection).all(), id)
         refuse_incomplete(backup)
-        making = Making(
+        making = BackupRun(
             target=target, connection=connection, run=current.id, options=options.backup, observer=current.observer
         )
         work = plan_restore(making, backup, options)
@@ -45,7 +45,7 @@ def restore(target: Target, id: str, options: RestoreOptions, observer: Observer
         would = "would be" if options.dry_run else "are"
         current.finish(
             f"{counted(len(tables), 'table')} restored",
-            told=f"{counted(len(tables), 'table')} {would} as in {backup.id}",
+            reported_outcome=f"{counted(len(tables), 'table')} {would} as in {backup.id}",
         )
         # Not left to the end of the session, which others see for a moment longer.
         connection.execute("DISCARD TEMP")

@@ -14,7 +14,7 @@ from tenantry.balances.reviews import Decided, Review, decide, reviews
 from tenantry.balances.selection import installed_subjects
 from tenantry.commands.running import run
 from tenantry.errors import END_HOLDERS, Failed, Refused, UsageError
-from tenantry.execution.events import Observer, Said
+from tenantry.execution.events import Notice, Observer
 from tenantry.execution.existing import definitions
 from tenantry.execution.session import open_session
 from tenantry.model.spec import Spec
@@ -32,7 +32,7 @@ class Decision:
     note: str | None = None
 
     @property
-    def word(self) -> str:
+    def verb(self) -> str:
         return "accept" if self.accept else "reject"
 
 
@@ -41,7 +41,7 @@ def list_reviews(
 ) -> tuple[Review, ...]:
     """The open reviews; with `everything` also those that were decided."""
     with open_session(target, purpose="reviews") as connection:
-        subjects_by_name = _subjects(Journal(connection), spec, ledger)
+        subjects_by_name = _ledgers_by_name(Journal(connection), spec, ledger)
         ledgers = [subject.ledger for subject in subjects_by_name.values()]
         return reviews(connection, ledgers, everything=everything)
 
@@ -56,24 +56,24 @@ def decide_reviews(
     if writers keep a balance locked; those before it are decided then.
     """
     decided = []
-    command = f"balances review {decision.word}"
+    command = f"balances review {decision.verb}"
     with run(target, command, purpose="reviews", observer=observer, locks=False) as current:
         connection, journal = current.connection, current.journal
         connection.execute("SET TimeZone = 'UTC'")
-        known = _subjects(journal, spec, ledger)
+        known = _ledgers_by_name(journal, spec, ledger)
         ledgers = [subject.ledger for subject in known.values()]
         found = reviews(connection, ledgers, everything=bool(numbers), ids=numbers or None)
         _refuse_unfit(connection, known, numbers, found)
         if not dry_run:
-            current.begin(command="balances review", options=decision.word)
+            current.begin(command="balances review", options=decision.verb)
         for review in sorted(found, key=lambda one: one.id):
             one = _decide(connection, spec.locks.budget, known[review.ledger], review, decision, dry_run=dry_run)
             if not dry_run:
                 current.observer(
-                    Said(f"Review {one.id}: {one.state}", {"decided": one, "key": review.key, "by": decision.by})
+                    Notice(f"Review {one.id}: {one.state}", {"decided": one, "key": review.key, "by": decision.by})
                 )
             decided.append(one)
-        current.finish(f"{counted(len(decided), 'review')} {decision.word}ed")
+        current.finish(f"{counted(len(decided), 'review')} {decision.verb}ed")
     return tuple(decided)
 
 
@@ -100,7 +100,7 @@ def _decide(
     raise AssertionError("unreachable")
 
 
-def _subjects(journal: Journal, spec: Spec, ledger: str | None) -> Mapping[str, Subject]:
+def _ledgers_by_name(journal: Journal, spec: Spec, ledger: str | None) -> Mapping[str, Subject]:
     chosen = installed_subjects(journal, spec, ledger)
     return {subject.ledger.called: subject for subject in chosen}
 

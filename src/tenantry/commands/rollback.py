@@ -8,19 +8,19 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tenantry.backups.create import BackupOptions, Making, owned_names
+from tenantry.backups.create import BackupOptions, BackupRun, owned_names
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.commands.running import interruptible, run
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.activity_monitor import monitor_activity
-from tenantry.execution.events import Found, Observer, Said
+from tenantry.execution.events import FindingReported, Notice, Observer
 from tenantry.execution.existing import read_entries
 from tenantry.execution.prospect import refuse
-from tenantry.execution.renames import known, settle
+from tenantry.execution.renames import current_names, settle
 from tenantry.execution.rollback.executor import Reverting
-from tenantry.execution.rollback.preflight import ALTERED, Gone, Obstacle, built_upon, obstacles
+from tenantry.execution.rollback.preflight import ALTERED, DroppedObjects, Obstacle, built_upon, obstacles
 from tenantry.execution.rollback.select import Selection, select
-from tenantry.execution.rollback.verify import Aftermath, look_back
+from tenantry.execution.rollback.verify import StateBefore, look_back
 from tenantry.execution.runner import Runner
 from tenantry.execution.runs import Tally, no_fill, stop
 from tenantry.execution.transaction import LockPolicy
@@ -68,14 +68,14 @@ def rollback(target: Target, options: RollbackOptions | None = None, observer: O
     options = options or RollbackOptions()
     with run(target, "rollback", purpose="rollback", observer=observer) as current:
         connection, journal, observer = current.connection, current.journal, current.observer
-        settle(journal, known(read_entries(journal)))
+        settle(journal, current_names(read_entries(journal)))
         selection, found = prospect(journal, options)
         for obstacle in found:
-            observer(Found(obstacle.finding))
+            observer(FindingReported(obstacle.finding))
         refuse(tuple(obstacle.finding for obstacle in found), force=options.force)
         if selection.tables:
             observer(
-                Said(
+                Notice(
                     f"Tables that are rolled back: {', '.join(map(str, selection.tables))}",
                     {"others": selection.others},
                 )
@@ -97,7 +97,7 @@ def prospect(journal: Journal, options: RollbackOptions) -> tuple[Selection, tup
 
     Raises UsageError for a table that has no steps of tenantry, Refused for one that has balances.
     """
-    ours = known(read_entries(journal)).entries
+    ours = current_names(read_entries(journal)).entries
     selection = select(
         (entry for entry in ours.values() if not (options.preserve_data and entry.state == "kept")), options.tables
     )
@@ -133,13 +133,13 @@ def _walk(
     started = time.monotonic()
     walk = Reverting(
         runner=runner, dependents=partial(built_upon, connection), keep=options.preserve_data, force=options.force,
-        known={obstacle.step: obstacle.finding.message for obstacle in found if obstacle.step is not None},
-        gone=Gone.of(connection, entries).names,
+        expected_failures={obstacle.step: obstacle.finding.message for obstacle in found if obstacle.step is not None},
+        concerns_dropped_table=DroppedObjects.of(connection, entries).names,
     )  # fmt: skip
     reverted, after = 0, tuple[Finding, ...]()
     if entries:
         _back_up(target, runner, selection, options, observer)
-        aftermath = Aftermath(
+        aftermath = StateBefore(
             connection=connection, tables=frozenset(selection.tables) or None,
             altered=frozenset(o.finding.table for o in found if o.finding.name == ALTERED and o.finding.table),
         )  # fmt: skip
@@ -167,7 +167,7 @@ def _back_up(
     target: Target, runner: Runner, selection: Selection, options: RollbackOptions, observer: Observer
 ) -> None:
     names, chosen = backup_wanted_back(selection, options)
-    making = Making(target=target, connection=runner.connection, run=runner.run, options=chosen, observer=observer)
+    making = BackupRun(target=target, connection=runner.connection, run=runner.run, options=chosen, observer=observer)
     back_up(making, Reason.ROLLBACK, names, changes=False)
 
 
@@ -177,11 +177,11 @@ def _result(
 ) -> Result:  # fmt: skip
     remaining = any(finding.severity.serious for finding in findings)
     outcome = f"{reverted} steps reverted" if selection.entries else "tenantry had applied nothing"
-    if walk.left:
-        outcome += f", {len(walk.left)} could not be reverted"
+    if walk.still_applied:
+        outcome += f", {len(walk.still_applied)} could not be reverted"
     if not selection.entries:
         following = ""
-    elif walk.left:
+    elif walk.still_applied:
         following = "Remove what blocks the remaining steps, and run the same rollback again."
     elif options.preserve_data:
         following = "Run `tenantry migrate` to fill what was written since."

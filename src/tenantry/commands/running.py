@@ -23,7 +23,7 @@ _Unwritable = psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTr
 
 
 @dataclass(slots=True, kw_only=True)
-class Announced:
+class CommandReport:
     """A command that was reported to `observer` under its run id, and its result."""
 
     id: str
@@ -32,19 +32,19 @@ class Announced:
     outcome: str | None = None
     next_step: str = ""
 
-    def come_to(self, outcome: str, next_step: str = "") -> None:
+    def end_with(self, outcome: str, next_step: str = "") -> None:
         """What the observer is notified of at the end of the command."""
         self.outcome, self.next_step = outcome, next_step
 
 
 @contextmanager
-def announced(command: str, observer: Observer | None) -> Iterator[Announced]:
+def report_command(command: str, observer: Observer | None) -> Iterator[CommandReport]:
     """Report a command to `observer`, and at the end of the block its result, unless it ended with an error."""
-    told = Announced(id=new_run(), command=command, observer=observer or ignore)
-    told.observer(CommandBegan(command, told.id))
-    yield told
-    if told.outcome is not None:
-        told.observer(CommandEnded(told.outcome, told.next_step))
+    report = CommandReport(id=new_run(), command=command, observer=observer or ignore)
+    report.observer(CommandBegan(command, report.id))
+    yield report
+    if report.outcome is not None:
+        report.observer(CommandEnded(report.outcome, report.next_step))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,9 +53,9 @@ class Run:
 
     target: Target
     connection: psycopg.Connection[Any]
-    told: Announced
+    report: CommandReport
     journal: Journal = field(init=False)
-    _noted: bool = False
+    _in_journal: bool = False
     """Whether its beginning is in the journal, and its end is not."""
     _lenient: bool = False
 
@@ -64,11 +64,11 @@ class Run:
 
     @property
     def id(self) -> str:
-        return self.told.id
+        return self.report.id
 
     @property
     def observer(self) -> Observer:
-        return self.told.observer
+        return self.report.observer
 
     def begin(
         self, *, options: str = "", command: str | None = None, partial: bool = False, takes_back: bool = False,
@@ -80,33 +80,38 @@ class Run:
         self._lenient = lenient
         with suppress(*_Unwritable if lenient else ()):
             self.journal.begin_run(
-                self.id, command or self.told.command, options=options, partial=partial, takes_back=takes_back
+                self.id, command or self.report.command, options=options, partial=partial, takes_back=takes_back
             )
-        self._noted = True
+        self._in_journal = True
 
     def finish(
-        self, outcome: str, next_step: str = "", *, exit_status: int = ExitStatus.DONE, told: str | None = None
+        self,
+        outcome: str,
+        next_step: str = "",
+        *,
+        exit_status: int = ExitStatus.DONE,
+        reported_outcome: str | None = None,
     ) -> None:
-        """Write the result of the run into the journal, if the run is in it; the observer is told (`told`, if that is
-        more than the journal needs) once the connection is closed."""
-        if self._noted:
-            self._note(exit_status, outcome)
-        self.told.come_to(told or outcome, next_step)
+        """Write the result of the run into the journal, if the run is in it; the observer is notified (of
+        `reported_outcome`, if it is more than the journal needs) once the connection is closed."""
+        if self._in_journal:
+            self._record_end(exit_status, outcome)
+        self.report.end_with(reported_outcome or outcome, next_step)
 
-    def _note(self, exit_status: int, outcome: str) -> None:
+    def _record_end(self, exit_status: int, outcome: str) -> None:
         with suppress(*_Unwritable if self._lenient else ()):
             self.journal.finish_run(self.id, exit_status=exit_status, outcome=outcome)
-        self._noted = False
+        self._in_journal = False
 
     def _failed(self, error: BaseException) -> None:
         """Write into the journal that the run ends with an error, if it is in it and the connection still works."""
-        if not self._noted:
+        if not self._in_journal:
             return
         status = error.status if isinstance(error, TenantryError) else ExitStatus.FAILED
         if isinstance(error, KeyboardInterrupt):
             status = Interrupted.status
         with suppress(psycopg.Error):
-            self._note(status, str(error) or type(error).__name__)
+            self._record_end(status, str(error) or type(error).__name__)
 
 
 @contextmanager
@@ -117,11 +122,11 @@ def run(target: Target, command: str, *, purpose: str, observer: Observer | None
     Raises ConnectionFailed, Refused while another run is active, and Failed if the connection is lost.
     """
     with (
-        announced(command, observer) as told,
-        open_session(target, run=told.id, purpose=purpose, observer=told.observer) as connection,
+        report_command(command, observer) as report,
+        open_session(target, run=report.id, purpose=purpose, observer=report.observer) as connection,
         hold_run_lock(connection, target) if locks else nullcontext(),
     ):
-        under_way = Run(target=target, connection=connection, told=told)
+        under_way = Run(target=target, connection=connection, report=report)
         try:
             yield under_way
         except BaseException as error:

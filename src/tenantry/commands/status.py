@@ -10,7 +10,7 @@ import psycopg
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.execution.existing import altered, read_entries, survey
 from tenantry.execution.progress import last_verdict, migration_state, table_progress
-from tenantry.execution.renames import known
+from tenantry.execution.renames import current_names
 from tenantry.execution.session import Session, open_session
 from tenantry.model.run import MigrationState, RunBefore, RunSummary, Status
 from tenantry.model.spec import Spec
@@ -70,7 +70,7 @@ def _without_plan(
     recorded: Status, connection: psycopg.Connection[Any], journal: Journal, misfits: tuple[str, ...]
 ) -> Status:
     """What the journal tells about a database for which there is no plan."""
-    entries = known(read_entries(journal)).entries
+    entries = current_names(read_entries(journal)).entries
     done = sum(entry.state == "done" for entry in entries.values())
     begun = any(entry.state in ("done", "running") for entry in entries.values())
     return replace(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tenantry.commands.running import interruptible, run
 from tenantry.errors import Refused, UsageError
-from tenantry.execution.events import Observer, Said, ignore
+from tenantry.execution.events import Notice, Observer, ignore
 from tenantry.execution.session import Session, open_session
 from tenantry.execution.tenant_table import Tenant
 from tenantry.execution.transaction import LockPolicy
@@ -48,7 +48,7 @@ def export_tenant(
         export = exporter.write(folder)
         current.finish(
             f"{counted(export.rows, 'row')} of {slug} exported",
-            told=f"{counted(export.rows, 'row')} of {slug} in {folder}",
+            reported_outcome=f"{counted(export.rows, 'row')} of {slug} in {folder}",
         )
     return export
 
@@ -216,7 +216,7 @@ def remove_tenant(
         if removal.run != current.id:
             kept = f" with the export in {removal.folder}" if removal.folder is not None else ""
             told = f"This run goes on where the run {removal.run} stopped,{kept or ' without an export'}"
-            current.observer(Said(told, {"removal": removal.run, "folder": removal.folder}))
+            current.observer(Notice(told, {"removal": removal.run, "folder": removal.folder}))
         with interruptible(removing.stop.set):
             # First, so that no application goes on writing as the tenant.
             ended = removals.end_keys(removing.tenant.key)
@@ -267,7 +267,7 @@ def _begin(removing: TenantRemoval, options: RemoveOptions, folder: Path, remova
         kept = folder.absolute()
         export = TenantExporter(scope=scope, tenant=tenant).write(kept)
         exported = export.rows - removing.staying()
-        scope.observer(Said(f"Exported {counted(export.rows, 'row')} into {kept}", {"folder": str(kept)}))
+        scope.observer(Notice(f"Exported {counted(export.rows, 'row')} into {kept}", {"folder": str(kept)}))
     return removals.begin(run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=kept, exported=exported)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from tenantry.backups.create import BackupOptions, Making
+from tenantry.backups.create import BackupOptions, BackupRun
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.fixes.undo import SHOWN, SIZE, Undoing, UndoMethod
 from tenantry.checks.session_pool import Stop
 from tenantry.commands.running import Run, interruptible, run
 from tenantry.errors import Refused, UsageError, nearest
-from tenantry.execution.events import Looking, Observer
+from tenantry.execution.events import Observer, Reading
 from tenantry.execution.session import open_session
 from tenantry.model.backup import Reason
 from tenantry.model.name import Name
@@ -89,16 +89,16 @@ def undo_fixes(
             patience=patience,
             size=rows,
         )
-        told = _looked_at(undoing, current.observer)
+        found = _looked_at(undoing, current.observer)
         if dry_run:
-            return replace(told, backup=estimate_backup(current.connection, _tables(undoing.parts()), wanted))
-        if told.conflicts and not force:
+            return replace(found, backup=estimate_backup(current.connection, _tables(undoing.parts()), wanted))
+        if found.conflicts and not force:
             raise Refused(
-                f"{told.conflicts:,} of the rows were changed since they were fixed; nothing was restored",
+                f"{found.conflicts:,} of the rows were changed since they were fixed; nothing was restored",
                 remedy="Check them; --force overwrites these changes with the values from before the fix.",
-                details=told.changed,
+                details=found.changed,
             )
-        return replace(told, rows=_put_back(undoing, current, wanted)) if told.left else told
+        return replace(found, rows=_put_back(undoing, current, wanted)) if found.left else found
 
 
 def _undoing(
@@ -130,7 +130,7 @@ def _undoing(
 
 
 def _looked_at(undoing: Undoing, observer: Observer) -> Undone:
-    observer(Looking("the rows that were fixed"))
+    observer(Reading("the rows that were fixed"))
     parts = undoing.parts()
     changed: list[str] = []
     conflicts = 0
@@ -152,7 +152,7 @@ def _tables(parts: Sequence[tuple[UndoMethod, Part]]) -> frozenset[Name]:
 def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
     observer, stop = current.observer, Stop()
     undoing.halt = stop.halt
-    making = Making(
+    making = BackupRun(
         target=current.target, connection=current.connection, run=current.id, options=options, observer=observer
     )
     current.begin(options=undoing.undone)
@@ -162,7 +162,7 @@ def _put_back(undoing: Undoing, current: Run, options: BackupOptions) -> int:
         back_up(making, Reason.FIX, _tables(parts), changes=False)
         for way, part in parts:
             stop.halt()
-            observer(Looking(f"{way.record.relation}: restoring {way.record.name}"))
+            observer(Reading(f"{way.record.relation}: restoring {way.record.name}"))
             rows += undoing.put_back(way, part)
         rest = sum(len(part.ids) for _, part in undoing.parts())
         if rest:

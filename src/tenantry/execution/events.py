@@ -44,7 +44,7 @@ class Connected(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Looking(Event):
+class Reading(Event):
     """Something is being read that may take a while, such as "the rows of orders"."""
 
     at: str
@@ -53,7 +53,7 @@ class Looking(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepEvent(Event):
     """A step was begun, applied, reverted, or found applied; `milliseconds` in total, of which it `waited` for locks
-    and `held` them."""
+    and, for `lock_held`, had locks."""
 
     step: Step
     action: StepAction
@@ -61,14 +61,14 @@ class StepEvent(Event):
     total: int
     milliseconds: float = 0.0
     waited: float = 0.0
-    held: float = 0.0
+    lock_held: float = 0.0
     tries: int = 1
     rows: int | None = None
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Event):
+class FindingReported(Event):
     """A preflight or a check found something."""
 
     finding: Finding
@@ -106,7 +106,7 @@ class LocksRefused(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Said(Event):
+class Notice(Event):
     """Any other message, with the facts that the log keeps."""
 
     message: str

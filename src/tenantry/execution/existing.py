@@ -31,8 +31,8 @@ def definitions(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> d
     found: dict[str, str | None] = dict.fromkeys(step.key for step in steps)
     alike = _alike(steps)
     for first in range(0, len(alike), TOGETHER):
-        for part in _apart(connection, alike[first : first + TOGETHER]):
-            found |= _found(connection, part)
+        for part in _by_owner_context(connection, alike[first : first + TOGETHER]):
+            found |= _definitions_of(connection, part)
     return found
 
 
@@ -73,13 +73,16 @@ def _with_texts_apart(step: Step) -> tuple[str, tuple[str, ...]]:
     return "".join(parts(step.definition())), tuple(texts)
 
 
-def _apart(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> tuple[Sequence[_Alike], ...]:
+def _by_owner_context(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> tuple[Sequence[_Alike], ...]:
     """Those that only query the catalog, and those whose query runs as the owner of the tables that it reads: an owner
     may not even look names up in tenantry's schema, or in those of others."""
     if reads_catalog_only(connection, [one.example.definition() for one in alike]):
         return (alike,)
     alone = [reads_catalog_only(connection, [one.example.definition()]) for one in alike]
-    parts = ([one for one, reads in zip(alike, alone, strict=True) if reads is ours] for ours in (True, False))
+    parts = (
+        [one for one, reads in zip(alike, alone, strict=True) if reads is catalog_only]
+        for catalog_only in (True, False)
+    )
     return tuple(filter(None, parts))
 
 
@@ -88,7 +91,7 @@ def survey(
 ) -> Comparison:
     """Compares plan, journal and catalog. Backfills are checked row by row if `exact`; otherwise the journal counts."""
     orphans = diff.orphaned(plan, entries)
-    found = definitions(connection, diff.asked(plan.steps, entries, orphans, exact=exact))
+    found = definitions(connection, diff.steps_to_read(plan.steps, entries, orphans, exact=exact))
     return diff.compare(plan.steps, entries, found, orphans)
 
 
@@ -96,7 +99,7 @@ def in_force(
     connection: psycopg.Connection[Any], steps: Sequence[Step], entries: Mapping[str, Entry]
 ) -> frozenset[str]:
     """Keys of the steps for which there is nothing to do."""
-    found = definitions(connection, diff.asked(steps, entries, exact=True))
+    found = definitions(connection, diff.steps_to_read(steps, entries, exact=True))
     return diff.compare(steps, entries, found).in_force
 
 
@@ -105,7 +108,7 @@ def altered(connection: psycopg.Connection[Any], entries: Mapping[str, Entry]) -
     return diff.altered(entries, definitions(connection, diff.made(entries)))
 
 
-def _found(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[str, str | None]:
+def _definitions_of(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[str, str | None]:
     """The definitions, except for steps whose query refers to objects that do not exist."""
     try:
         return _ask(connection, alike)
@@ -113,7 +116,7 @@ def _found(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict
         parts = list(alike) if len(alike) > 1 else [replace(alike[0], steps=[step]) for step in alike[0].steps]
         if len(parts) == 1:
             return {}
-        return {key: text for part in parts for key, text in _found(connection, [part]).items()}
+        return {key: text for part in parts for key, text in _definitions_of(connection, [part]).items()}
 
 
 def _ask(connection: psycopg.Connection[Any], alike: Sequence[_Alike]) -> dict[str, str | None]:

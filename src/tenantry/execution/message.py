@@ -127,7 +127,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aside:
+class OwnStatement:
     """SQL of tenantry's in addition to a step's statements, which runs nobody else's code. A `guard` is a query of one
     boolean; if that is true, nothing is done."""
 
@@ -136,13 +136,13 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class MessageResult:
     """Results, in milliseconds: the longest wait for a lock, how long the first one has been held, and the time of each
     part, by its position."""
 
     waited: float
-    held: float | None
-    took: Mapping[int, float]
+    lock_held: float | None
+    part_times: Mapping[int, float]
 
 
 def taking(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection[Any]) -> bytes:
@@ -163,35 +163,35 @@ def taking(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection
     return b"; ".join((whole.as_bytes(connection), _block(block, connection)))
 
 
-def doing(parts: Sequence[Statement | Aside], connection: psycopg.Connection[Any]) -> bytes:
+def doing(parts: Sequence[Statement | OwnStatement], connection: psycopg.Connection[Any]) -> bytes:
     """Runs the statements in order, each under its condition and as its role."""
     return _block(
         _DO.format(parts=sql.SQL("").join(_part(place, one, connection) for place, one in enumerate(parts))), connection
     )
 
 
-def send(connection: psycopg.Connection[Any], *texts: bytes) -> Told:
+def send(connection: psycopg.Connection[Any], *texts: bytes) -> MessageResult:
     """Send both blocks in one message, within the open transaction."""
     cursor = psycopg.Cursor(connection)
     cursor.execute(b"; ".join((*filter(None, texts), _TOLD.as_bytes(connection))))
     while cursor.nextset():
         pass
-    waited, held, took = cursor.fetchone() or ("", None, "")
+    waited, lock_held, part_times = cursor.fetchone() or ("", None, "")
     # Code of the user's may have written anything into the settings: then there is no result.
-    return Told(
-        waited=float(waited) if _NUMBER.fullmatch(waited or "") else 0.0, held=held,
-        took={int(place): float(milliseconds) for place, milliseconds in _PLACED.findall(took or "")},
+    return MessageResult(
+        waited=float(waited) if _NUMBER.fullmatch(waited or "") else 0.0, lock_held=lock_held,
+        part_times={int(place): float(milliseconds) for place, milliseconds in _PLACED.findall(part_times or "")},
     )  # fmt: skip
 
 
-def held_until(error: psycopg.Error) -> float | None:
+def lock_held_before_failure(error: psycopg.Error) -> float | None:
     """For how many milliseconds `taking` had a lock when it did not get a further one; None if it had none."""
     said = _HELD.match(error.diag.message_detail or "")
     return None if said is None else float(said[1])
 
 
-def _part(place: int, one: Statement | Aside, connection: psycopg.Connection[Any]) -> sql.Composed:
-    if isinstance(one, Aside) and one.guard:
+def _part(place: int, one: Statement | OwnStatement, connection: psycopg.Connection[Any]) -> sql.Composed:
+    if isinstance(one, OwnStatement) and one.guard:
         return _GUARD.format(query=_quoted(one.sql, connection), forbidden=sql.Literal(FORBIDDEN))
     needed, become, back = sql.Composed([sql.SQL("needed := true;")]), sql.Composed([]), sql.Composed([])
     query = unsettled(connection, one.sql) if isinstance(one, Statement) else None

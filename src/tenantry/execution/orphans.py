@@ -77,7 +77,7 @@ def contradictions(
     for step in comparison.of(plan.steps, State.CHANGED):
         earlier = from_json(entries[step.key].value)
         if step.holds:
-            yield _held_otherwise(step)
+            yield _reassigned(step)
         elif earlier.filling is not None:
             yield from _in_doubt(connection, earlier.filling)
     orphans = [from_json(entry.value) for entry in comparison.orphans]
@@ -87,7 +87,7 @@ def contradictions(
             if owned is not None and step.filling.purpose == "default":
                 yield from _in_doubt(connection, step.filling)
         elif step.holds:
-            yield from _held(connection, step, owned=owned)
+            yield from _values_kept(connection, step, owned=owned)
         elif step.loses:
             yield from _lost(connection, step)
         elif step.tenant_row is not None:
@@ -111,7 +111,7 @@ def _beyond(
         )  # fmt: skip
 
 
-def _held_otherwise(step: Step) -> Finding:
+def _reassigned(step: Step) -> Finding:
     message = f"{step.table}: the spec now defines {step.title} differently, and rows contain values of the earlier one"
     if step.tenant_column is not None:
         message = (
@@ -145,7 +145,7 @@ def _lost(connection: psycopg.Connection[Any], step: Step) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _held(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | None) -> Iterator[Finding]:
+def _values_kept(connection: psycopg.Connection[Any], step: Step, *, owned: Owned | None) -> Iterator[Finding]:
     count = _count(connection, step.values())
     if owned is not None and step.tenant_column is not None:
         yield firm(

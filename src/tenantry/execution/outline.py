@@ -19,7 +19,7 @@ from tenantry.steps import Step, from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Planned:
+class PlannedStep:
     """A step and the statements that apply or revert it; for a changed one, both. `rows` is PostgreSQL's estimate of
     the rows that it reads or changes, None if it touches none, or nothing is known."""
 
@@ -44,9 +44,9 @@ class Outline:
     command: str
     database: str
     server: str
-    steps: tuple[Planned, ...]
+    steps: tuple[PlannedStep, ...]
     undecided: Mapping[Name, str]
-    reverts: tuple[Planned, ...] = ()
+    reverts: tuple[PlannedStep, ...] = ()
     """The steps that the spec no longer asks for, in the order of their removal."""
     tables: tuple[Name, ...] = ()
     """For a rollback of some tables: those that are reverted completely, and those that are reverted in part."""
@@ -61,7 +61,7 @@ class Outline:
         """Whether the steps would be reverted."""
         return self.command in ("rollback", "balances remove")
 
-    def by_phase(self) -> Iterator[tuple[Phase, tuple[Planned, ...]]]:
+    def by_phase(self) -> Iterator[tuple[Phase, tuple[PlannedStep, ...]]]:
         """The phases that have steps, with the steps, in the order of the command."""
         for phase in reversed(Phase) if self.back else Phase:
             steps = tuple(planned for planned in self.steps if planned.step.phase is phase)
@@ -80,24 +80,26 @@ def outline_of(session: Session, prospect: Prospect, steps: Sequence[Step], *, c
     )  # fmt: skip
 
 
-def takes_back(entries: Iterable[Entry], *, last: bool = False) -> tuple[Planned, ...]:
+def takes_back(entries: Iterable[Entry], *, last: bool = False) -> tuple[PlannedStep, ...]:
     """The removals of steps that the spec no longer asks for."""
     planned = []
     for entry in entries:
         step = from_json(entry.value)
         statements = step.revert(entry.before)
         if statements:
-            planned.append(Planned(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last))
+            planned.append(
+                PlannedStep(step=step, in_force=False, statements=statements, state=State.ORPHANED, last=last)
+            )
     return tuple(planned)
 
 
-def _planned(session: Session, prospect: Prospect, step: Step, going: Collection[str]) -> Planned:
+def _planned(session: Session, prospect: Prospect, step: Step, going: Collection[str]) -> PlannedStep:
     state, statements = prospect.comparison.states[step.key], step.apply()
     rows = _rows(step, statements, session.schema)
     if state is State.CHANGED and not step.in_place and step.key not in going:
         entry = session.entries[step.key]
         statements = (*from_json(entry.value).revert(entry.before), *statements)
-    return Planned(step=step, in_force=state.in_force, statements=statements, rows=rows, state=state)
+    return PlannedStep(step=step, in_force=state.in_force, statements=statements, rows=rows, state=state)
 
 
 def _server(version: int) -> str:

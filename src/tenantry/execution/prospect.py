@@ -9,7 +9,7 @@ from pathlib import Path
 from tenantry.balances.ledgers import without_tenant
 from tenantry.discovery.profile import census
 from tenantry.errors import ExitStatus, Refused, TenantryError
-from tenantry.execution.events import Found, Looking, Observer
+from tenantry.execution.events import FindingReported, Observer, Reading
 from tenantry.execution.existing import survey
 from tenantry.execution.orphans import (
     Leaving,
@@ -124,23 +124,23 @@ def examine(
     pending = prospect.pending
     findings = risks(session, prospect, options)
     for finding in findings:
-        observer(Found(finding))
+        observer(FindingReported(finding))
     refuse(findings, force=options.force)
     filling = [step for step in pending if step.allotted]
     if not filling and not any(step.proves for step in pending):
         return findings, None
     filled = all(step.phase is Phase.CONTRACT for step in filling)
-    observer(Looking("the rows, and whether each finds its tenant"))
+    observer(Reading("the rows, and whether each finds its tenant"))
     earlier = given_earlier(session.connection, session.plan, session.entries)
     evidence = run_census(
         session.connection,
         census(session.plan.ownership, session.schema, filled=filled, earlier=earlier),
-        watch=lambda table: observer(Looking(f"the rows of {table}")),
+        watch=lambda table: observer(Reading(f"the rows of {table}")),
     )
     refuse_rows(evidence)
     kept = tuple(kept_from_earlier(evidence))
     for finding in kept:
-        observer(Found(finding))
+        observer(FindingReported(finding))
     refuse(kept, force=options.force)
     return (*findings, *kept), evidence
 

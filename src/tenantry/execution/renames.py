@@ -20,7 +20,7 @@ from tenantry.steps.renaming import Names, named_in, renamed, same_index, with_c
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class CurrentNames:
     """The journal's `entries` under the present names of tables, each with the key under which it is stored; and the
     objects of tenantry's to be renamed accordingly: `functions`, and `indexes` that have another name in the plan."""
 
@@ -34,7 +34,7 @@ class Known:
     gone."""
 
 
-def known(entries: Mapping[str, Entry]) -> Known:
+def current_names(entries: Mapping[str, Entry]) -> CurrentNames:
     """The contents of the journal, whatever its tables were called then."""
     names = {}
     for entry in entries.values():
@@ -49,30 +49,34 @@ def known(entries: Mapping[str, Entry]) -> Known:
         for entry in entries.values() if entry.named is not None
         for was, now in entry.columns.items()
     }  # fmt: skip
-    found = _under(Known(entries=entries), names, columns) if names or columns else Known(entries=entries)
+    current = (
+        _under(CurrentNames(entries=entries), names, columns) if names or columns else CurrentNames(entries=entries)
+    )
     gone = {from_json(entry.value).table: None for entry in entries.values() if entry.table_dropped}
-    return replace(found, tables={**names, **gone}, columns=columns)
+    return replace(current, tables={**names, **gone}, columns=columns)
 
 
-def with_indexes(found: Known, plan: Sequence[Step]) -> Known:
+def with_indexes(current: CurrentNames, plan: Sequence[Step]) -> CurrentNames:
     """The same, with the names of indexes that the plan has after the present names of their tables."""
-    if not found.stored:
-        return found
-    planned = [(step, name) for step in plan if (name := step.own_index) and step.key not in found.entries]
-    wanted = {step.key for step in plan}
-    steps = (from_json(entry.value) for entry in found.entries.values())
-    ours = [(step, name) for step in steps if (name := step.own_index) and step.key not in wanted]
-    names = {was: name for step, name in planned for made, was in ours if same_index(made, step)}
-    return replace(_under(found, names), indexes=names) if names else found
+    if not current.stored:
+        return current
+    planned = [(step, name) for step in plan if (name := step.own_index) and step.key not in current.entries]
+    in_plan = {step.key for step in plan}
+    steps = (from_json(entry.value) for entry in current.entries.values())
+    of_journal = [(step, name) for step in steps if (name := step.own_index) and step.key not in in_plan]
+    names = {was: name for step, name in planned for made, was in of_journal if same_index(made, step)}
+    return replace(_under(current, names), indexes=names) if names else current
 
 
-def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | None] = MappingProxyType({})) -> Known:
+def _under(
+    current: CurrentNames, names: Names, columns: Mapping[tuple[Name, str], str | None] = MappingProxyType({})
+) -> CurrentNames:
     now_called = Renamed({place: now for place, now in columns.items() if now is not None})
     touched = {table for table, _ in columns}
     entries: dict[str, Entry] = {}
     stored: dict[str, str] = {}
-    functions: dict[Name, Name] = dict(found.functions)
-    for key, entry in found.entries.items():
+    functions: dict[Name, Name] = dict(current.functions)
+    for key, entry in current.entries.items():
         step = from_json(entry.value)
         now = with_columns(renamed(step, names), now_called)
         # In PostgreSQL's text of them, columns have other names by now, or are missing.
@@ -91,11 +95,11 @@ def _under(found: Known, names: Names, columns: Mapping[tuple[Name, str], str | 
                     name: _text(value, names) if name in _SQL else value for name, value in entry.before.items()
                 },
             )  # fmt: skip
-            stored[now.key] = found.stored.get(key, key)
-        elif key in found.stored:
-            stored[key] = found.stored[key]
+            stored[now.key] = current.stored.get(key, key)
+        elif key in current.stored:
+            stored[key] = current.stored[key]
         entries[entry.key] = entry
-    return replace(found, entries=entries, stored=stored, functions=functions)
+    return replace(current, entries=entries, stored=stored, functions=functions)
 
 
 _PART = r'(?:(?:"[^"]*")+|[^\W\d][\w$]*)'
@@ -122,14 +126,14 @@ def _text(text: Any, names: Names) -> Any:
     return _TOKEN.sub(now, text)
 
 
-def settle(journal: Journal, found: Known) -> None:
+def settle(journal: Journal, current: CurrentNames) -> None:
     """Update the journal, and rename tenantry's objects that are named after a table."""
-    if not found.stored:
+    if not current.stored:
         return
     with journal.connection.transaction():
-        _rename(journal, "FUNCTION", "to_regprocedure", "()", found.functions)
-        _rename(journal, "INDEX", "to_regclass", "", found.indexes)
-        journal.rename({stored: found.entries[key] for key, stored in found.stored.items()})
+        _rename(journal, "FUNCTION", "to_regprocedure", "()", current.functions)
+        _rename(journal, "INDEX", "to_regclass", "", current.indexes)
+        journal.rename({stored: current.entries[key] for key, stored in current.stored.items()})
 
 
 def _rename(journal: Journal, kind: str, lookup: str, arguments: str, names: Names) -> None:

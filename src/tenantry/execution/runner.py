@@ -20,8 +20,15 @@ from psycopg import sql
 from tenantry.errors import CONTINUES, ConnectionFailed, Failed, Interrupted, Refused, TenantryError
 from tenantry.execution.events import LocksRefused, Observer, StatementRan, StepEvent, ignore
 from tenantry.execution.existing import MISSING
-from tenantry.execution.message import Aside
-from tenantry.execution.transaction import RETRIED, Asides, LockPolicy, Outcome, run_autocommit, run_in_transaction
+from tenantry.execution.message import OwnStatement
+from tenantry.execution.transaction import (
+    RETRIED,
+    LockPolicy,
+    Outcome,
+    OwnStatements,
+    run_autocommit,
+    run_in_transaction,
+)
 from tenantry.model.plan import ExecutionMode, Statement
 from tenantry.model.run import StepAction
 from tenantry.planning.diff import State, changed, ended, enders, state_of
@@ -39,7 +46,7 @@ LATE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class JournalState:
     """The journal at the beginning, and what each step needs of all of it: which steps have ended another one's work,
     and the fills, by key."""
 
@@ -48,7 +55,7 @@ class Noted:
     fills: Mapping[str, Backfill]
 
     @classmethod
-    def of(cls, entries: Mapping[str, Entry]) -> Noted:
+    def of(cls, entries: Mapping[str, Entry]) -> JournalState:
         steps = {key: from_json(entry.value) for key, entry in entries.items()}
         fills = {key: step.filling for key, step in steps.items() if step.filling is not None}
         return cls(entries=entries, enders=enders(entries), fills=fills)
@@ -104,7 +111,7 @@ class Runner:
 
     def _apply_all(self, steps: Sequence[Step]) -> int:
         entries, applied = self.journal.entries(), 0
-        over, noted = ended(entries, steps), Noted.of(entries)
+        over, noted = ended(entries, steps), JournalState.of(entries)
         for number, step in enumerate(steps, start=1):
             self.halt()
             entry = entries.get(step.key)
@@ -119,7 +126,7 @@ class Runner:
             applied += 1
         return applied
 
-    def _apply(self, step: Step, noted: Noted) -> tuple[Outcome, int | None]:
+    def _apply(self, step: Step, noted: JournalState) -> tuple[Outcome, int | None]:
         if step.filling is not None:
             return self._fill(step.filling, noted)
         entry, undo = noted.entries.get(step.key), tuple[Statement, ...]()
@@ -147,7 +154,7 @@ class Runner:
             self._finish(step)
         return outcome, None
 
-    def _fill(self, step: Backfill, noted: Noted) -> tuple[Outcome, int]:
+    def _fill(self, step: Backfill, noted: JournalState) -> tuple[Outcome, int]:
         begun = step.key in noted.fills and noted.entries[step.key].state == "running"
         step = step.over(noted.fills.values(), under_way=noted.fills[step.key] if begun else None)
         with self.connection.transaction():
@@ -182,7 +189,7 @@ class Runner:
         row = self.connection.execute(sql.Composed([query])).fetchone()
         return None if row is None else row[0]
 
-    def _begin(self, step: Step, noted: Noted, *, anew: bool = False) -> None:
+    def _begin(self, step: Step, noted: JournalState, *, anew: bool = False) -> None:
         query = step.record()
         before: Mapping[str, Any] = (self._value(query) if query is not None else None) or {}
         # The work of the step that was ended is to be done once more.
@@ -193,7 +200,7 @@ class Runner:
             before=before, anew=anew,
         )  # fmt: skip
 
-    def _beginning(self, step: Step, noted: Noted, *, anew: bool) -> Asides:
+    def _beginning(self, step: Step, noted: JournalState, *, anew: bool) -> OwnStatements:
         """`_begin`, for a transaction of several statements."""
         record = step.record()
         if record is not None and not reads_catalog_only(self.connection, [record]):
@@ -203,12 +210,12 @@ class Runner:
             record=record, anew=anew,
         )  # fmt: skip
         forgotten = [self.journal.forgetting(ender) for ender in noted.enders.get(step.key, ())]
-        return [Aside(sql=text) for text in (*forgotten, begun)]
+        return [OwnStatement(sql=text) for text in (*forgotten, begun)]
 
-    def _finishing(self, step: Step) -> Asides:
+    def _finishing(self, step: Step) -> OwnStatements:
         if not reads_catalog_only(self.connection, [step.definition()]):
             return lambda: self._finish(step)
-        return [Aside(sql=self.journal.finishing(step.key, step.definition()))]
+        return [OwnStatement(sql=self.journal.finishing(step.key, step.definition()))]
 
     def _finish(self, step: Step) -> None:
         self.journal.finish(step.key, self.definition(step))
@@ -222,7 +229,7 @@ class Runner:
             if not alone:
                 part = self.together(tuple(group))
                 whole.waited = max(whole.waited, part.waited)
-                whole.held = max(whole.held, part.held)
+                whole.lock_held = max(whole.lock_held, part.lock_held)
                 whole.tries = max(whole.tries, part.tries)
                 continue
             for statement in group:
@@ -232,7 +239,8 @@ class Runner:
         return whole
 
     def together(
-        self, statements: Sequence[Statement], prepare: Asides = (), finish: Asides = (), *, behind: int = 0,
+        self, statements: Sequence[Statement], prepare: OwnStatements = (), finish: OwnStatements = (), *,
+        behind: int = 0,
     ) -> Outcome:  # fmt: skip
         """Statements in one transaction: `prepare` runs once it has its locks and the first `behind` statements have
         run, `finish` at its end."""
@@ -291,7 +299,7 @@ class Runner:
         )  # fmt: skip
         self.observer(
             StepEvent(step=step, action=action, number=number, total=total, milliseconds=milliseconds,
-                  waited=outcome.waited, held=outcome.held, tries=outcome.tries, rows=rows)
+                  waited=outcome.waited, lock_held=outcome.lock_held, tries=outcome.tries, rows=rows)
         )  # fmt: skip
 
     def _note_failure(self, step: Step, started: float, failure: TenantryError, place: tuple[int, int]) -> None:

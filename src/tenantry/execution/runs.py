@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tenantry.execution.backfill.run import BackfillOptions, FillSessions, backfill
 from tenantry.execution.backfill.throttle import Throttle
-from tenantry.execution.events import Event, Observer, Said, StepEvent
+from tenantry.execution.events import Event, Notice, Observer, StepEvent
 from tenantry.execution.prospect import MigrateOptions
 from tenantry.execution.runner import Runner
 from tenantry.execution.session import Session
@@ -78,5 +78,5 @@ def filling(runner: Runner, session: Session, observer: Observer, options: Migra
 
 def stop(runner: Runner, observer: Observer) -> None:
     """The effect of Ctrl-C: the current batch, or a step that cannot be cancelled, is finished."""
-    observer(Said("Stopping after the current batch or step; press Ctrl-C again to stop at once …"))
+    observer(Notice("Stopping after the current batch or step; press Ctrl-C again to stop at once …"))
     runner.interrupt()

@@ -13,7 +13,7 @@ from tenantry.balances.ledgers import Ledgers
 from tenantry.errors import Failed
 from tenantry.execution.events import Connected, Observer
 from tenantry.execution.existing import read_entries
-from tenantry.execution.renames import Known, known, with_indexes
+from tenantry.execution.renames import CurrentNames, current_names, with_indexes
 from tenantry.model.plan import Phase
 from tenantry.model.schema import ManagedObjects, Schema
 from tenantry.model.spec import Spec
@@ -34,14 +34,14 @@ class Session:
     spec: Spec
     schema: Schema
     plan: Plan
-    known: Known
+    current_names: CurrentNames
     live: Schema
     """The present schema with tenantry's objects; without them, unless it was requested."""
 
     @property
     def entries(self) -> Mapping[str, Entry]:
         """The journal's steps, under the present names of their tables."""
-        return self.known.entries
+        return self.current_names.entries
 
     @classmethod
     def begin(
@@ -53,7 +53,7 @@ class Session:
         the parts that do not. `live`: the schema with tenantry's objects is read as well, in the same snapshot.
         `distribute`: the plan has that phase, which it has in any case once a step of it was applied."""
         journal = Journal(connection)
-        found = known(read_entries(journal))
+        found = current_names(read_entries(journal))
         asked = (managed_objects(found.entries), ManagedObjects()) if live else (managed_objects(found.entries),)
         schemas = read_schemas(connection, spec.schemas, managed=asked)
         schema = original_schema(schemas[0], found.entries)
@@ -64,7 +64,7 @@ class Session:
         plan = plan.along(balances.steps, balances.refusals)
         found = with_indexes(found, plan.steps)
         return cls(target=target, connection=connection, journal=journal, spec=spec, schema=schema, plan=plan,
-                   known=found, live=schemas[-1])  # fmt: skip
+                   current_names=found, live=schemas[-1])  # fmt: skip
 
 
 def check_spec(target: Target, spec: Spec) -> None:

@@ -32,7 +32,17 @@ from tenacity import (
 )
 
 from tenantry.errors import END_HOLDERS, Failed
-from tenantry.execution.message import FORBIDDEN, LOCKING, UNSETTLED, Aside, Limits, doing, held_until, send, taking
+from tenantry.execution.message import (
+    FORBIDDEN,
+    LOCKING,
+    UNSETTLED,
+    Limits,
+    OwnStatement,
+    doing,
+    lock_held_before_failure,
+    send,
+    taking,
+)
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.postgres.connect import PIN
 from tenantry.postgres.locks import Blocker
@@ -78,7 +88,7 @@ RETRIED = (*_NO_LOCK, _TooSlow, _Renamed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guard(Aside):
+class Guard(OwnStatement):
     """A query of one boolean; if that is true, nothing is done, and `refuse` is called, outside the transaction, to
     raise the reason."""
 
@@ -86,9 +96,9 @@ class Guard(Aside):
     refuse: Callable[[], None]
 
 
-Asides = Sequence[Aside] | Callable[[], None]
+OwnStatements = Sequence[OwnStatement] | Callable[[], None]
 """As SQL, in the message of the statements; or as a function, for which they are sent in several parts."""
-_Work = Statement | Aside | Callable[[], None]
+_Work = Statement | OwnStatement | Callable[[], None]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,8 +116,8 @@ class Outcome:
 
     milliseconds: float = 0.0
     waited: float = 0.0
-    held: float = 0.0
-    held_since: float | None = None
+    lock_held: float = 0.0
+    locked_since: float | None = None
     """When the try in progress got its first lock, by time.monotonic()."""
     tries: int = 0
     crossed: bool = False
@@ -120,9 +130,9 @@ def run_in_transaction(
     statements: Sequence[Statement],
     *,
     patience: LockPolicy,
-    prepare: Asides = (),
+    prepare: OwnStatements = (),
     behind: int = 0,
-    finish: Asides = (),
+    finish: OwnStatements = (),
     retrying: Callable[[str, Sequence[str], float], None] = lambda reason, blockers, pause: None,
     ran: Callable[[Statement, float], None] = lambda statement, milliseconds: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -155,7 +165,7 @@ def run_in_transaction(
         if isinstance(error, _TooSlow | _Renamed):
             retrying(str(error), (), pause)
             return
-        outcome.blocked_by = holders(connection, *_wanted(statements))
+        outcome.blocked_by = holders(connection, *_tables_and_mode(statements))
         blockers = [str(blocker) for blocker in outcome.blocked_by]
         names = "; ".join(blockers) or "the holder is no longer there"
         retrying(f"no lock within {patience.timeout:g} s ({names})", blockers, pause)
@@ -177,7 +187,7 @@ def run_in_transaction(
     except _Renamed as error:
         raise Failed("A table was renamed meanwhile", remedy="Run the same command again.") from error
     except _NO_LOCK as error:
-        outcome.blocked_by = holders(connection, *_wanted(statements)) or outcome.blocked_by
+        outcome.blocked_by = holders(connection, *_tables_and_mode(statements)) or outcome.blocked_by
         tables = ", ".join(dict.fromkeys(str(lock.table) for lock in _locks(statements)))
         raise Failed(
             f"Could not lock {tables} within {patience.budget:g} s, in {outcome.tries} tries: {_first_line(error)}",
@@ -200,7 +210,7 @@ def run_autocommit(
     try:
         _execute(connection, statement, ran)
     except psycopg.errors.LockNotAvailable as error:
-        tables, _ = _wanted([statement])
+        tables, _ = _tables_and_mode([statement])
         blockers = [str(blocker) for blocker in holders(connection, tables, LockMode.ACCESS_EXCLUSIVE)]
         raise Failed(
             f"Transactions on {', '.join(map(str, tables))} did not end within {patience.budget:g} s"
@@ -227,9 +237,11 @@ def fetch_bool(connection: psycopg.Connection[Any], query: sql.Composable) -> bo
     return bool(row is not None and row[0])
 
 
-def _in_order(statements: Sequence[Statement], prepare: Asides, behind: int, finish: Asides) -> list[_Work]:
+def _in_order(
+    statements: Sequence[Statement], prepare: OwnStatements, behind: int, finish: OwnStatements
+) -> list[_Work]:
     """The work of a transaction after it has taken its locks."""
-    settle = [Aside(sql=one) for one in _SETTLE]
+    settle = [OwnStatement(sql=one) for one in _SETTLE]
     before, after = ([part] if callable(part) else [*part] for part in (prepare, finish))
     first: list[_Work] = [*statements[:behind], *settle] if behind else []
     return [*first, *before, *statements[behind:], *settle, *after]
@@ -248,7 +260,7 @@ class _Transaction:
     slow: int = 0
     """Tries in which a statement was too slow."""
     validates: bool = False
-    apart: frozenset[int] = frozenset()
+    separate: frozenset[int] = frozenset()
     """Positions in the work of the parts that are sent to the server separately."""
 
     def __post_init__(self) -> None:
@@ -256,10 +268,11 @@ class _Transaction:
         given = [one for one in self.work if isinstance(one, Statement)]
         texts = [text for one in given for text in (one.sql, one.when) if text is not None]
         together = reads_catalog_only(self.connection, texts)
-        self.apart = frozenset(
+        self.separate = frozenset(
             place
             for place, one in enumerate(self.work)
-            if not isinstance(one, Aside) and not (isinstance(one, Statement) and self._goes_along(one, together))
+            if not isinstance(one, OwnStatement)
+            and not (isinstance(one, Statement) and self._goes_along(one, together))
         )
 
     def _goes_along(self, one: Statement, together: bool) -> bool:
@@ -272,7 +285,7 @@ class _Transaction:
     def attempt(self) -> None:
         outcome = self.outcome
         outcome.tries += 1
-        outcome.held_since, outcome.crossed = None, False
+        outcome.locked_since, outcome.crossed = None, False
         try:
             with self.connection.transaction():
                 self._run()
@@ -281,12 +294,14 @@ class _Transaction:
                 self._refuse()
             if error.sqlstate == UNSETTLED:
                 # Parts that are sent separately are checked once more, under their locks.
-                self.apart = frozenset(place for place, one in enumerate(self.work) if not isinstance(one, Aside))
+                self.separate = frozenset(
+                    place for place, one in enumerate(self.work) if not isinstance(one, OwnStatement)
+                )
                 raise _Renamed("a table was replaced by another one meanwhile") from error
             raise
         finally:
-            if outcome.held_since is not None:
-                outcome.held = max(outcome.held, (time.monotonic() - outcome.held_since) * 1000)
+            if outcome.locked_since is not None:
+                outcome.lock_held = max(outcome.lock_held, (time.monotonic() - outcome.locked_since) * 1000)
 
     def _refuse(self) -> None:
         """Raise, outside the transaction, what a guard has found."""
@@ -301,14 +316,14 @@ class _Transaction:
             _limit(self.connection, VALIDATION_LOCK_TIMEOUT, 0.0)
         else:
             first = self._taking(self._needed())
-        for apart, places in groupby(range(len(self.work)), key=self.apart.__contains__):
+        for separate, places in groupby(range(len(self.work)), key=self.separate.__contains__):
             group = [self.work[place] for place in places]
-            if not apart:
-                self._send(first, [one for one in group if isinstance(one, Statement | Aside)])
+            if not separate:
+                self._send(first, [one for one in group if isinstance(one, Statement | OwnStatement)])
             elif first:
                 self._send(first, [])
             first = b""
-            for one in group if apart else ():
+            for one in group if separate else ():
                 self._by_itself(one)
 
     def _needed(self) -> list[Statement]:
@@ -324,7 +339,7 @@ class _Transaction:
         return [one for place, one in enumerate(self.statements) if met.get(place, one.when is None)]
 
     def _by_itself(self, one: _Work) -> None:
-        if isinstance(one, Aside):
+        if isinstance(one, OwnStatement):
             self.connection.execute(sql.Composed([one.sql]))
         elif isinstance(one, Statement):
             if one.when is not None and not fetch_bool(self.connection, one.when):
@@ -352,15 +367,15 @@ class _Transaction:
         )  # fmt: skip
         return taking(locks, limits, self.connection)
 
-    def _send(self, first: bytes, group: Sequence[Statement | Aside]) -> None:
+    def _send(self, first: bytes, group: Sequence[Statement | OwnStatement]) -> None:
         with self._timed([one for one in group if isinstance(one, Statement)]):
-            told = send(self.connection, first, doing(group, self.connection) if group else b"")
-        self.outcome.waited = max(self.outcome.waited, told.waited)
-        if self.outcome.held_since is None and told.held is not None:
-            self.outcome.held_since = time.monotonic() - told.held / 1000
+            result = send(self.connection, first, doing(group, self.connection) if group else b"")
+        self.outcome.waited = max(self.outcome.waited, result.waited)
+        if self.outcome.locked_since is None and result.lock_held is not None:
+            self.outcome.locked_since = time.monotonic() - result.lock_held / 1000
         for place, one in enumerate(group):
-            if isinstance(one, Statement) and place in told.took:
-                self.ran(one, told.took[place])
+            if isinstance(one, Statement) and place in result.part_times:
+                self.ran(one, result.part_times[place])
 
     @contextmanager
     def _timed(self, statements: Sequence[Statement]) -> Iterator[None]:
@@ -369,16 +384,16 @@ class _Transaction:
         try:
             yield
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
-            held = held_until(error)
-            if held is not None:
-                self.outcome.crossed, self.outcome.held_since = True, time.monotonic() - held / 1000
+            lock_held = lock_held_before_failure(error)
+            if lock_held is not None:
+                self.outcome.crossed, self.outcome.locked_since = True, time.monotonic() - lock_held / 1000
             raise
         except psycopg.errors.QueryCanceled as error:
             seconds, context = time.monotonic() - begun, error.diag.context or ""
             if self.validates or f'"{LOCKING} ' in context or seconds < self.patience.timeout / 2:
                 raise
             self.slow += 1
-            self.outcome.held_since = self.outcome.held_since or begun
+            self.outcome.locked_since = self.outcome.locked_since or begun
             texts = [one.sql.as_string(self.connection) for one in statements]
             found = next((text for text in texts if f'"{text}"' in context), "")
             raise _TooSlow(error, found or "; ".join(texts) or "a query of tenantry's own", seconds) from error
@@ -414,7 +429,7 @@ def _locks(statements: Iterable[Statement]) -> list[Lock]:
     return [Lock(table, mode) for table, mode in strongest.items()]
 
 
-def _wanted(statements: Iterable[Statement]) -> tuple[list[Any], LockMode]:
+def _tables_and_mode(statements: Iterable[Statement]) -> tuple[list[Any], LockMode]:
     locks = _locks(statements)
     strongest = max((lock.mode for lock in locks), key=lambda mode: mode.strength, default=LockMode.ACCESS_SHARE)
     return [lock.table for lock in locks], strongest

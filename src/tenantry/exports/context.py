@@ -33,10 +33,10 @@ class Orm(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ExportContext:
-    """`found` is the original schema, `live` the present one, with tenantry's objects. `app`: Django's label of the
+    """`original` is the original schema, `live` the present one, with tenantry's objects. `app`: Django's label of the
     application. `after`: the revision or migration that the new one follows."""
 
-    found: Schema
+    original: Schema
     live: Schema
     ownership: Ownership
     app: str = "tenants"
@@ -48,9 +48,9 @@ class ExportContext:
         return _modelled(self.live)
 
     @cached_property
-    def tables_found(self) -> Mapping[Name, Table]:
+    def original_tables(self) -> Mapping[Name, Table]:
         """The same tables in the original schema."""
-        return {table.name: table for table in _modelled(self.found)}
+        return {table.name: table for table in _modelled(self.original)}
 
     @cached_property
     def schemas(self) -> tuple[str, ...]:
@@ -83,8 +83,8 @@ def primary_key(table: Table) -> tuple[str, ...]:
     if table.primary_key:
         return table.primary_key
     never_null = {column.name for column in table.columns if column.not_null}
-    found = (unique.columns for unique in plain_uniques(table) if never_null.issuperset(unique.columns))
-    return next(found, ())
+    original = (unique.columns for unique in plain_uniques(table) if never_null.issuperset(unique.columns))
+    return next(original, ())
 
 
 def plain_uniques(table: Table) -> tuple[Unique, ...]:
@@ -130,15 +130,15 @@ def _ascii(text: str) -> str:
 
 def distinct(names: Iterable[str], reserved: Collection[str]) -> list[str]:
     """Each name, with a number added if it is reserved or already used."""
-    taken, found = set(reserved), []
+    taken, original = set(reserved), []
     for name in names:
         number, chosen = 1, name
         while chosen in taken:
             number += 1
             chosen = f"{name}{number}"
         taken.add(chosen)
-        found.append(chosen)
-    return found
+        original.append(chosen)
+    return original
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

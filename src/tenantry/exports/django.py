@@ -112,8 +112,8 @@ def django_files(context: ExportContext) -> Files:
                 f"--after: {context.after!r} is not the name of a migration", remedy="Write it as 0007_name."
             )
         number = f"{int(match[1]) + 1:04}_tenants"
-        found = _Writer(context, tuple(context.tables_found.values())).models
-        operations = list(_difference(context.app, found, live))
+        original = _Writer(context, tuple(context.original_tables.values())).models
+        operations = list(_difference(context.app, original, live))
     migration = MIGRATION.format(
         app=context.app, initial="    initial = True\n" if context.after is None else "",
         dependencies=[] if context.after is None else [(context.app, context.after)],
@@ -144,7 +144,7 @@ def _create(app: str, name: str, model: Model) -> str:
 
 def _in_migration(app: str, model: Model) -> dict[str, str]:
     """The fields as in a migration: classes with their module, and `serialize=False` for the primary key."""
-    found = {}
+    original = {}
     for name, text in model.fields.items():
         text = re.sub(r"\AOther\(", f"{app}.models.Other(", text)
         text = re.sub(r"\A(models\.(?:ForeignKey|OneToOneField)\()'", rf"\1'{app}.", text)
@@ -152,16 +152,16 @@ def _in_migration(app: str, model: Model) -> dict[str, str]:
             text = f"{text[:-1]}, serialize=False)"
         elif name == "pk":
             text = f"{text[:-1]}, blank=True, editable=False, primary_key=True, serialize=False)"
-        found[name] = text
-    return found
+        original[name] = text
+    return original
 
 
-def _difference(app: str, found: Mapping[str, Model], live: Mapping[str, Model]) -> Iterator[str]:
+def _difference(app: str, original: Mapping[str, Model], live: Mapping[str, Model]) -> Iterator[str]:
     for name, model in live.items():
-        if name not in found:
+        if name not in original:
             yield _create(app, name, model)
     for name, model in live.items():
-        before = found.get(name)
+        before = original.get(name)
         if before is None:
             continue
         for constraint in (one for one in before.constraints if one not in model.constraints):

@@ -27,10 +27,10 @@ def read_assignments(path: Path, table: Table, place: str) -> tuple[tuple[str, .
         raise UsageError(f"{place}: {path} is not CSV: {error}") from error
 
 
-def _rows(reader: csv.DictReader[str], wanted: tuple[str, ...], path: Path, place: str) -> Iterator[tuple[str, ...]]:
-    if sorted(reader.fieldnames or ()) != sorted(wanted):
-        raise UsageError(f"{place}: the header of {path} must be {', '.join(wanted)}")
+def _rows(reader: csv.DictReader[str], columns: tuple[str, ...], path: Path, place: str) -> Iterator[tuple[str, ...]]:
+    if sorted(reader.fieldnames or ()) != sorted(columns):
+        raise UsageError(f"{place}: the header of {path} must be {', '.join(columns)}")
     for row in reader:
-        if any(row[name] is None for name in wanted):
+        if any(row[name] is None for name in columns):
             raise UsageError(f"{place}: line {reader.line_num} of {path} is too short")
-        yield tuple(row[name] for name in wanted)
+        yield tuple(row[name] for name in columns)

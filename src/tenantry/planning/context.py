@@ -170,12 +170,12 @@ class PlanContext:
         found: list[Source] = [ByPath(hops=path.hops, column=self._path_column(path.hops[-1])) for path in paths]
         found.extend(
             ByChildren(table=child.table, columns=child.columns, own_columns=child.own_columns,
-                       operators=child.operators, column=self.column(child.table), told=self.told(child))
+                       operators=child.operators, column=self.column(child.table), told=self.paths_of_child(child))
             for child in owned.children
         )  # fmt: skip
         return tuple(found)
 
-    def told(self, child: Child) -> tuple[ByPath, ...]:
+    def paths_of_child(self, child: Child) -> tuple[ByPath, ...]:
         """The paths by which a child finds its tenant without this parent; none if it has other ways."""
         owned = self.ownership.of(child.table)
         assert owned is not None, child.table

@@ -62,13 +62,13 @@ class Derivation:
 
     def _sure(self, path: Path, certain: set[Name]) -> bool:
         """The path leads every new row to a tenant."""
-        return not any(hop.nullable or hop.deferrable for hop in path.hops) and self._known(path, certain)
+        return not any(hop.nullable or hop.deferrable for hop in path.hops) and self._has_tenant(path, certain)
 
     def _settled(self, path: Path, certain: set[Name]) -> bool:
         """If the path leads a row to a tenant, it does so when the row is written, and not later."""
-        return not any(hop.deferrable for hop in path.hops) and self._known(path, certain)
+        return not any(hop.deferrable for hop in path.hops) and self._has_tenant(path, certain)
 
-    def _known(self, path: Path, certain: set[Name]) -> bool:
+    def _has_tenant(self, path: Path, certain: set[Name]) -> bool:
         return path.target == self.tenant or self._root(path.target) in certain
 
     def _root(self, name: Name) -> Name:

@@ -11,7 +11,7 @@ from tenantry.planning.plan import Plan
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Backfill, Step, from_json
 
-Found = Mapping[str, str | None]
+Definitions = Mapping[str, str | None]
 """By key, a step's definition in the catalog, None if it does not exist. A missing key counts as applied."""
 
 
@@ -55,11 +55,11 @@ class Comparison:
 
 
 def compare(
-    steps: Sequence[Step], entries: Mapping[str, Entry], found: Found, orphans: tuple[Entry, ...] = ()
+    steps: Sequence[Step], entries: Mapping[str, Entry], definitions: Definitions, orphans: tuple[Entry, ...] = ()
 ) -> Comparison:
     """The states of these steps."""
     over = ended(entries, steps, orphans)
-    states = {step.key: state_of(step, entries.get(step.key), found, over) for step in steps}
+    states = {step.key: state_of(step, entries.get(step.key), definitions, over) for step in steps}
     for step in steps:
         # A step that removes another one's object is not applied before that one: nothing can be missing yet.
         early = any(key in states and not states[key].in_force for key in step.ends)
@@ -85,7 +85,7 @@ def too_early(steps: Sequence[Step], entries: Mapping[str, Entry], until: Phase)
     )
 
 
-def asked(
+def steps_to_read(
     steps: Sequence[Step], entries: Mapping[str, Entry], orphans: tuple[Entry, ...] = (), *, exact: bool
 ) -> tuple[Step, ...]:
     """The steps whose definition must be read; a backfill's, row by row, only if `exact`."""
@@ -99,16 +99,16 @@ def asked(
     )
 
 
-def state_of(step: Step, entry: Entry | None, found: Found, over: Collection[str]) -> State:
+def state_of(step: Step, entry: Entry | None, definitions: Definitions, over: Collection[str]) -> State:
     """The state of a step of the plan; `over` are the keys of the steps that a later step has ended."""
     if step.key in over:
         return State.APPLIED
     if changed(step, entry):
         return State.CHANGED
     if not _done(entry):
-        there = not step.journaled and found.get(step.key) is not None
-        return State.APPLIED if there else State.PENDING
-    return _as_made(step, entry, found)
+        exists = not step.journaled and definitions.get(step.key) is not None
+        return State.APPLIED if exists else State.PENDING
+    return _as_made(step, entry, definitions)
 
 
 def changed(step: Step, entry: Entry | None) -> bool:
@@ -116,12 +116,12 @@ def changed(step: Step, entry: Entry | None) -> bool:
     return entry is not None and entry.state != "kept" and entry.wanted != step.wanted
 
 
-def _as_made(step: Step, entry: Entry | None, found: Found) -> State:
-    if step.key not in found:
+def _as_made(step: Step, entry: Entry | None, definitions: Definitions) -> State:
+    if step.key not in definitions:
         return State.APPLIED
-    if found[step.key] is None:
+    if definitions[step.key] is None:
         return State.MISSING
-    as_made = entry is None or not step.compared or entry.definition in (None, found[step.key])
+    as_made = entry is None or not step.compared or entry.definition in (None, definitions[step.key])
     return State.APPLIED if as_made else State.ALTERED
 
 
@@ -133,10 +133,10 @@ def made(entries: Mapping[str, Entry]) -> tuple[Step, ...]:
     return tuple(step for step in steps if not step.journaled and step.key not in over)
 
 
-def altered(entries: Mapping[str, Entry], found: Found) -> tuple[str, ...]:
+def altered(entries: Mapping[str, Entry], definitions: Definitions) -> tuple[str, ...]:
     """Keys of those of `made` that were altered or dropped since, whatever the spec says now."""
     return tuple(
-        step.key for step in made(entries) if _as_made(step, entries[step.key], found) is not State.APPLIED
+        step.key for step in made(entries) if _as_made(step, entries[step.key], definitions) is not State.APPLIED
     )  # fmt: skip
 
 
@@ -146,13 +146,13 @@ def orphaned(plan: Plan, entries: Mapping[str, Entry]) -> tuple[Entry, ...]:
     if plan.ownership.misfits:
         return ()
     planned = {step.key for step in plan.steps}
-    found = []
+    definitions = []
     for entry in entries.values():
         step = from_json(entry.value)
         root = plan.ownership.heirs.get(step.table, step.table)
         if step.key not in planned and root not in plan.ownership.undecided:
-            found.append(entry)
-    return tuple(found)
+            definitions.append(entry)
+    return tuple(definitions)
 
 
 def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tuple[Entry, ...] = ()) -> frozenset[str]:
@@ -184,10 +184,10 @@ def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tup
 
 def enders(entries: Mapping[str, Entry]) -> dict[str, tuple[str, ...]]:
     """By the key of a step that was ended, the keys of the steps that have ended it."""
-    found: dict[str, tuple[str, ...]] = {}
+    definitions: dict[str, tuple[str, ...]] = {}
     for ender, key in _enders(entries):
-        found[key] = (*found.get(key, ()), ender)
-    return found
+        definitions[key] = (*definitions.get(key, ()), ender)
+    return definitions
 
 
 def _enders(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:

@@ -139,10 +139,10 @@ def index_steps(
     table itself."""
     labels = (label,) if label else columns
     ending = "key" if unique else "idx"
-    whole = index_name(unit.name, *labels, ending=ending)
+    with_partitions = index_name(unit.name, *labels, ending=ending)
     for table in (*reversed(unit.tree), unit.table):
         index = index_name(table.name, *labels, ending=ending)
-        root = whole if table.partition_of is not None else None
+        root = with_partitions if table.partition_of is not None else None
         if table.kind is Kind.PARTITIONED:
             parts = tuple(part.name for part in unit.tree if part.partition_of == table.name)
             yield PartitionedIndex(
@@ -151,7 +151,7 @@ def index_steps(
             )  # fmt: skip
             for part in parts:
                 attached = index_name(part, *labels, ending=ending)
-                yield AttachPartitionIndex(phase=phase, table=part, index=attached, whole=index, root=whole)
+                yield AttachPartitionIndex(phase=phase, table=part, index=attached, whole=index, root=with_partitions)
         else:
             yield TenantIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
@@ -175,17 +175,17 @@ def _shared_unique(unit: OwnedRelation, unique: Unique, phase: Phase) -> Iterato
 def composite_key(
     context: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
 ) -> Iterator[Step]:
-    for table, whole in bearers(unit):
-        if not whole:
-            yield _composite(context, unit, table, key, parent, phase, whole=False)
+    for table, with_partitions in bearers(unit):
+        if not with_partitions:
+            yield _composite(context, unit, table, key, parent, phase, with_partitions=False)
 
 
 def composite_key_valid(
     context: PlanContext, unit: OwnedRelation, key: ForeignKey, parent: Owned, phase: Phase
 ) -> Iterator[Step]:
-    for table, whole in bearers(unit):
-        if whole:
-            yield _composite(context, unit, table, key, parent, phase, whole=True)
+    for table, with_partitions in bearers(unit):
+        if with_partitions:
+            yield _composite(context, unit, table, key, parent, phase, with_partitions=True)
         else:
             yield ValidateForeignKey(phase=phase, table=table.name, constraint=_composite_name(key), parent=key.parent)
 
@@ -204,7 +204,7 @@ def _composite(
     parent: Owned,
     phase: Phase,
     *,
-    whole: bool,
+    with_partitions: bool,
 ) -> Step:
     """Added to the user's key: the same columns, then the tenant's, since Django's inspectdb takes the first pair of a
     key for all of it (a key may name its index's columns in any order); the same action on delete, and ON UPDATE
@@ -229,8 +229,8 @@ def _composite(
         columns=(*key.columns, unit.owned.column), parent=key.parent,
         parent_columns=(*key.parent_columns, parent.column), on_delete=on_delete, on_update=on_update,
         delete_columns=delete_columns, deferrable=deferred or len(_composite_names(context, unit)) > 1,
-        deferred=deferred, whole=whole, changes=changes,
-        tree=unit.tree_names if whole else (),
+        deferred=deferred, whole=with_partitions, changes=changes,
+        tree=unit.tree_names if with_partitions else (),
         parent_tree=tuple(part.name for part in context.schema.partitions(key.parent)),
     )  # fmt: skip
 

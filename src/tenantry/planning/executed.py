@@ -37,7 +37,7 @@ def executed(context: PlanContext, views: Iterator[Name]) -> Iterator[tuple[Name
 def sequences_named(schema: Schema, one: Executed) -> Iterator[Name]:
     """The sequences that a function's text uses, as far as it names them."""
     for text in _SEQUENCE.findall(_COMMENT.sub("", one.source)):
-        yield from _found(text.replace("''", "'"), schema, schema.sequences)
+        yield from _resolve(text.replace("''", "'"), schema, schema.sequences)
 
 
 def schemas_named(schema: Schema, one: Executed) -> Iterator[str]:
@@ -55,11 +55,11 @@ def relations_named(schema: Schema, one: Executed) -> Iterator[tuple[str, Name]]
     known = {*schema.tables, *schema.views}
     for words, text in _RELATION.findall(_COMMENT.sub("", one.source)):
         keyword = words.split()[0].upper()
-        for name in _found(text, schema, known):
+        for name in _resolve(text, schema, known):
             yield keyword if keyword in ("INSERT", "UPDATE", "DELETE") else "SELECT", name
 
 
-def _found(text: str, schema: Schema, known: frozenset[Name] | set[Name]) -> Iterator[Name]:
+def _resolve(text: str, schema: Schema, known: frozenset[Name] | set[Name]) -> Iterator[Name]:
     """The object that a name in a text refers to, by the user's search_path."""
     try:
         name = Name.parse(text, schema="")

@@ -150,7 +150,7 @@ def _adoptions(context: PlanContext) -> Iterator[Step]:
         adoptions = tuple(
             Adoption(parent=parent.table, parent_column=parent.column, columns=child.columns,
                      parent_columns=child.own_columns, operators=child.operators, child=child.table,
-                     told=context.told(child), ways=context.by_paths(parent), shared=parent.mixed)
+                     told=context.paths_of_child(child), ways=context.by_paths(parent), shared=parent.mixed)
             for parent in context.parents_of(unit.owned.table)
             for child in parent.children
             if child.table == unit.owned.table

@@ -37,10 +37,10 @@ def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
     for entry in entries.values():
         step, before = from_json(entry.value), entry.before
         if (table := tables.get(step.table)) is not None:
-            table = step.as_found(table, before)
-            tables[step.table] = replace(table, grants=step.grants_as_found(table.grants, before))
+            table = step.original_table(table, before)
+            tables[step.table] = replace(table, grants=step.original_grants(table.grants, before))
         elif (view := views.get(step.table)) is not None:
-            views[step.table] = replace(view, grants=step.grants_as_found(view.grants, before))
+            views[step.table] = replace(view, grants=step.original_grants(view.grants, before))
     _refer(tables, (key for name, table in schema.tables.items() for key in _put_back(table, tables[name])))
     return replace(schema, tables=tables, views=views)
 

@@ -106,7 +106,7 @@ class Paths:
         child, column = self.lookup.table_column(text, place)
         for key in self.keys(child):
             if column in key.columns and self._root(key.parent) == table.name:
-                self._tells(child, key.columns, place)
+                self._check_crossing(child, key.columns, place)
                 if child.name in self.undecided:
                     raise WaitsError(child.name)
                 if child.name not in self.owned:
@@ -122,7 +122,7 @@ class Paths:
         ends = [key for key in keys if self._root(key.parent) in self.owned or key.parent == self.tenant.name]
         candidates = ends if last and ends else keys
         if candidates:
-            self._tells(table, candidates[0].columns, place)
+            self._check_crossing(table, candidates[0].columns, place)
             return self._along(table, candidates[0])
         only = table.column(columns[0])
         if len(columns) == 1 and only is not None and last and only.base_type == self.tenant.type:
@@ -136,7 +136,7 @@ class Paths:
             remedy="Use the columns of a foreign key, or declare a [[reference]].",
         )
 
-    def _tells(self, table: Table, columns: tuple[str, ...], place: str) -> None:
+    def _check_crossing(self, table: Table, columns: tuple[str, ...], place: str) -> None:
         if (table.name, columns) in self.crossing:
             raise self.lookup.error(
                 f"{place}: {table.name} ({', '.join(columns)}) may refer to rows of other tenants, so it tells no"

@@ -39,7 +39,7 @@ def bearers(unit: OwnedRelation) -> tuple[tuple[Table, bool], ...]:
 def tenant_keys(context: PlanContext) -> Iterator[Step]:
     """The keys, NOT VALID; before them the trigger that defers them."""
     yield from _deferral(context)
-    for unit, wanted in _wanted(context):
+    for unit, wanted in _missing_keys(context):
         for table, whole in bearers(unit):
             if not whole:
                 yield replace(wanted, table=table.name)
@@ -47,7 +47,7 @@ def tenant_keys(context: PlanContext) -> Iterator[Step]:
 
 def tenant_keys_valid(context: PlanContext) -> Iterator[Step]:
     """Their validation."""
-    for unit, wanted in _wanted(context):
+    for unit, wanted in _missing_keys(context):
         for table, whole in bearers(unit):
             if whole:
                 yield replace(wanted, whole=True, tree=unit.tree_names)
@@ -56,7 +56,7 @@ def tenant_keys_valid(context: PlanContext) -> Iterator[Step]:
                 yield ValidateForeignKey(phase=PHASE, table=table.name, constraint=TENANT_KEY, parent=parent)
 
 
-def _wanted(context: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeignKey]]:
+def _missing_keys(context: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeignKey]]:
     """The units whose tenant column has no foreign key of the user's to the tenant table, each with tenantry's key."""
     tenant, led, staying, deferred = context.ownership.tenant, _led(context), _staying(context), _deferred(context)
     for unit in context.units():
@@ -73,7 +73,7 @@ def _wanted(context: PlanContext) -> Iterator[tuple[OwnedRelation, TenantForeign
 
 def _deferral(context: PlanContext) -> Iterator[Step]:
     name = context.ownership.tenant.name
-    one_each = {unit.name.schema: unit.name for unit, _ in _wanted(context)}
+    one_each = {unit.name.schema: unit.name for unit, _ in _missing_keys(context)}
     known = context.schema.tables.get(name)
     if one_each:
         yield TenantsDeferred(

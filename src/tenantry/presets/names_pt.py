@@ -37,7 +37,7 @@ _VARIANTS = ("", " da agricultura familiar", " da região", " em embalagem dupla
 _PACKS = (1.0, 5.0)
 
 
-class Food(NamedTuple):
+class FoodItem(NamedTuple):
     """A food of the catalogue: `life` is its shelf life in days, `pack` its weight in kg."""
 
     name: str
@@ -79,13 +79,13 @@ def person(number: int) -> str:
     return f"{first} {middle} {last}"
 
 
-def food(number: int) -> Food:
+def food(number: int) -> FoodItem:
     """Food `number` (from 0, below FOODS); all are different."""
     kind, rest = number % len(_FOODS), number // len(_FOODS)
     name, category, life = _FOODS[kind]
     pack = _PACKS[rest % len(_PACKS)]
     variant = _VARIANTS[rest // len(_PACKS)]
-    return Food(f"{name}{variant} {pack:.0f} kg", category, life <= 90, life, pack)
+    return FoodItem(f"{name}{variant} {pack:.0f} kg", category, life <= 90, life, pack)
 
 
 def slug(name: str) -> str:

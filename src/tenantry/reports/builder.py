@@ -34,7 +34,7 @@ WORTH = 100.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Waiting:
+class CurrentWait:
     """A wait of the action in progress."""
 
     at: float
@@ -45,7 +45,7 @@ class Waiting:
 
 
 @dataclass(slots=True, kw_only=True)
-class Doing:
+class CurrentAction:
     """The action in progress; `at` in milliseconds since the run began."""
 
     at: float
@@ -55,18 +55,18 @@ class Doing:
     table: str | None = None
     rows: int | None = None
     statements: list[Statement] = field(default_factory=list)
-    waiting: Waiting | None = None
+    waiting: CurrentWait | None = None
 
     def __str__(self) -> str:
         return f"{self.table}: {self.title}" if self.table is not None else self.title
 
     def blocked(
-        self, now: float, since: float, blockers: Iterable[str], *, behind: int = 0, again: bool = False
+        self, now: float, since: float, blockers: Iterable[str], *, behind: int = 0, retried: bool = False
     ) -> None:
-        """It waits for `blockers`, or others wait for it; `again` after an attempt that has failed."""
-        waiting = self.waiting = self.waiting or Waiting(at=max(self.at, min(since, now)), last=now)
+        """It waits for `blockers`, or others wait for it; `retried` after an attempt that has failed."""
+        waiting = self.waiting = self.waiting or CurrentWait(at=max(self.at, min(since, now)), last=now)
         waiting.last = max(waiting.last, now)
-        waiting.tries += again
+        waiting.tries += retried
         waiting.behind = max(waiting.behind, behind)
         waiting.blocked_by.update(dict.fromkeys(blockers))
 
@@ -93,7 +93,7 @@ class Gathering:
         # Masked before it is cut: the cut could leave half of a secret.
         return bounded(masked_value(plain(value), self.secrets), longest)
 
-    def add(self, doing: Doing, action: Action, now: float, facts: Mapping[str, Any]) -> None:
+    def add(self, doing: CurrentAction, action: Action, now: float, facts: Mapping[str, Any]) -> None:
         """An action has ended; `facts` are those fields of an entry that the runner supplies."""
         took = now - doing.at
         rows = facts.get("rows", doing.rows)
@@ -111,11 +111,11 @@ class Gathering:
         else:
             self.timeline_left_out += 1
 
-    def _add_wait(self, doing: Doing, entry: Entry) -> None:
+    def _add_wait(self, doing: CurrentAction, entry: Entry) -> None:
         waiting = doing.waiting
         if waiting is None and entry.waited < WORTH and entry.tries == 1:
             return
-        waiting = waiting or Waiting(at=entry.at, last=entry.at)
+        waiting = waiting or CurrentWait(at=entry.at, last=entry.at)
         if len(self.waits) >= WAITS:
             self.waits_left_out += 1
             return

@@ -20,10 +20,10 @@ from tenantry.execution.events import (
     FillFinished,
     FillPaused,
     FillStarted,
-    Found,
+    FindingReported,
     LocksRefused,
-    Looking,
-    Said,
+    Notice,
+    Reading,
     SessionActivity,
     StatementRan,
     StepEvent,
@@ -123,11 +123,11 @@ class LogObserver:
                 write("began")
             case Connected(server):
                 write("connected", server=server.version_name, database=server.database, user=server.user)
-            case Looking(at):
+            case Reading(at):
                 write("looking", level="debug", at=at)
             case StepEvent():
                 self._step(event)
-            case Found(finding):
+            case FindingReported(finding):
                 write("finding", level="warning" if finding.refuses else "info", finding=finding)
             case Distributed(distribution):
                 write("distributed", level="debug", distribution=distribution)
@@ -137,7 +137,7 @@ class LogObserver:
                 write("activity", activity=activity)
             case LocksRefused(reason, blockers, pause):
                 write("blocked", level="warning", message=reason, blocked_by=list(blockers), pause=round(pause, 3))
-            case Said(message, facts):
+            case Notice(message, facts):
                 write("said", message=message, **dict[str, Any](facts))
             case CommandEnded(outcome, next_step):
                 write("concluded", outcome=outcome, next_step=next_step)

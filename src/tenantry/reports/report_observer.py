@@ -18,9 +18,9 @@ from tenantry.execution.events import (
     Distributed,
     Event,
     FillAdvanced,
-    Found,
+    FindingReported,
     LocksRefused,
-    Looking,
+    Reading,
     SessionActivity,
     StatementRan,
     StepEvent,
@@ -29,7 +29,7 @@ from tenantry.model.plan import Statement
 from tenantry.model.run import Activity, StepAction
 from tenantry.postgres.connect import Server
 from tenantry.reports import files, report
-from tenantry.reports.builder import Doing, Gathering
+from tenantry.reports.builder import CurrentAction, Gathering
 from tenantry.reports.report import Action, Report, Verdict
 from tenantry.steps import Step
 
@@ -54,7 +54,7 @@ class ReportObserver:
         self._begun, self._started, self._written = time.monotonic(), datetime.now(UTC), 0.0
         self._server: report.Server | None = None
         self._commands: list[report.Command] = []
-        self._doing: Doing | None = None
+        self._doing: CurrentAction | None = None
         self._gathered = Gathering(secrets=secrets, samples=int(self.options.get("samples") or SAMPLES))
 
     # --- events of a run
@@ -65,8 +65,8 @@ class ReportObserver:
                 self._command_began(command, run)
             case Connected(server):
                 self._connected(server)
-            case Looking(at):
-                self._begin(Doing(at=self._now(), title=self._text(at)))
+            case Reading(at):
+                self._begin(CurrentAction(at=self._now(), title=self._text(at)))
             case StepEvent():
                 self._step_changed(event)
             case StatementRan(statement, milliseconds):
@@ -76,8 +76,8 @@ class ReportObserver:
             case SessionActivity(Activity() as activity) if self._doing is not None:
                 self._active(self._doing, activity)
             case LocksRefused(_, blockers, pause) if self._doing is not None:
-                self._doing.blocked(self._now() + pause * 1000, self._doing.at, blockers, again=True)
-            case Found(finding):
+                self._doing.blocked(self._now() + pause * 1000, self._doing.at, blockers, retried=True)
+            case FindingReported(finding):
                 self._gathered.found(finding)
             case Distributed(distribution):
                 self._gathered.distributed(distribution)
@@ -90,7 +90,7 @@ class ReportObserver:
             self._commands.append(report.Command(command=command, run=run, at=self._now()))
             return
         self._run, self._begun, self._started = run, time.monotonic(), datetime.now(UTC)
-        self._doing = Doing(at=0.0, title="the connection to the server")
+        self._doing = CurrentAction(at=0.0, title="the connection to the server")
         path = files.report_path(self.folder, self.command, run)
         files.begin(path, self.report())
         self.path, self._written = path, time.monotonic()
@@ -114,7 +114,7 @@ class ReportObserver:
                 # An action that was skipped was not begun.
                 if self._doing is None or self._doing.key != self._text(step.key):
                     self._begin(self._step(step))
-                facts: dict[str, Any] = {"waited": round(event.waited, 1), "held": round(event.held, 1),
+                facts: dict[str, Any] = {"waited": round(event.waited, 1), "held": round(event.lock_held, 1),
                                          "tries": event.tries, "message": self._text(event.message)}  # fmt: skip
                 self._close(Action(action), facts if event.rows is None else facts | {"rows": event.rows})
 
@@ -124,7 +124,7 @@ class ReportObserver:
                 report.Statement(sql=self._gathered.text(statement.text, 5_000), milliseconds=round(milliseconds, 1))
             )
 
-    def _active(self, current: Doing, activity: Activity) -> None:
+    def _active(self, current: CurrentAction, activity: Activity) -> None:
         if not (activity.blockers or activity.behind):
             return
         measures, now = self._gathered.measures, self._now()
@@ -179,13 +179,13 @@ class ReportObserver:
 
     # --- the action in progress
 
-    def _step(self, step: Step) -> Doing:
-        return Doing(
+    def _step(self, step: Step) -> CurrentAction:
+        return CurrentAction(
             at=self._now(), title=self._text(step.title), key=self._text(step.key), phase=str(step.phase),
             table=self._text(step.table),
         )  # fmt: skip
 
-    def _begin(self, doing: Doing) -> None:
+    def _begin(self, doing: CurrentAction) -> None:
         self._close(Action.LOOKED)
         self._doing = doing
         if self.path is not None and time.monotonic() - self._written >= EVERY:

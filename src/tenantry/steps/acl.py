@@ -100,11 +100,11 @@ _ROWS = sql.SQL(
 
 
 def restore(
-    relation: Name, kind: str, role: str, *, before: list[Any], ours: list[str], revoked: list[str]
+    relation: Name, kind: str, role: str, *, before: list[Any], granted: list[str], revoked: list[str]
 ) -> sql.Composed:
-    """A DO block that restores the privileges of `role` on a relation. It revokes the privileges `ours`, which tenantry
-    granted, and grants again the `revoked` privileges that the role had, or had granted to others, when the access list
-    was `before`. Privileges that others have granted or revoked since are not changed.
+    """A DO block that restores the privileges of `role` on a relation. It revokes the privileges `granted` by tenantry,
+    and grants again the `revoked` privileges that the role had, or had granted to others, when the access list was
+    `before`. Privileges that others have granted or revoked since are not changed.
 
     `kind` is TABLE or SEQUENCE; `before` is the JSON of the rows of `entries`.
     """
@@ -112,7 +112,7 @@ def restore(
     target = sql.Literal(f"{kind} {relation.identifier.as_string(None)}")
     wanted = _WANTED.format(role=sql.Literal(role), entries=listed)
     code = _RESTORE.format(
-        before=sql.Literal(Jsonb(before)), ours=sql.Literal(ours), revoked=sql.Literal(revoked), oid=relation.oid,
+        before=sql.Literal(Jsonb(before)), ours=sql.Literal(granted), revoked=sql.Literal(revoked), oid=relation.oid,
         wanted=wanted, wanted_rows=_ROWS, entries=listed, target=target, role=sql.Literal(role),
     )  # fmt: skip
     return sql.SQL("DO {}").format(body(code))

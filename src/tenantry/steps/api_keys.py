@@ -80,7 +80,7 @@ class ApiKeys(Step):
     of_table = False
     compared = True
     in_place = True
-    kept = True
+    preserved = True
     carries = True
 
     @property
@@ -168,7 +168,7 @@ class ApiKeyTenants(Step):
     column: str
 
     compared = True
-    kept = True
+    preserved = True
 
     @property
     def key(self) -> str:

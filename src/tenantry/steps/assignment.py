@@ -19,7 +19,7 @@ from tenantry.model.ownership import Hop
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import ByPath, Source, TenantReference, derived, equal
 from tenantry.steps.introspection import raw, unchanged, with_search_path
-from tenantry.steps.naming import Work, Written, hops_of, paths_of, source_of, tenant_of
+from tenantry.steps.naming import StaticNames, Work, hops_of, paths_of, source_of, tenant_of
 from tenantry.steps.step import Reach
 from tenantry.steps.trigger import (
     ASK_OURS,
@@ -31,11 +31,11 @@ from tenantry.steps.trigger import (
     READ,
     RowTrigger,
     alone,
-    asked,
     each,
     function_name,
     knows_no_tenants,
     named,
+    privileges_to_read,
 )
 
 ASSIGN = "~tenantry_assign"
@@ -131,13 +131,13 @@ class AssignmentTrigger(RowTrigger):
     def derives(self) -> tuple[tuple[Name, tuple[Source, ...]], ...]:
         return ((self.table, self.sources),)
 
-    def renamed(self, names: Written) -> AssignmentTrigger:
+    def renamed(self, names: StaticNames) -> AssignmentTrigger:
         sources = tuple(source_of(names, self.table, source) for source in self.sources)
         return replace(self, sources=sources, watched=names.columns(self.table, self.watched))
 
     def reaches(self) -> Iterator[Reach]:
         yield self.owner, self.table, ""
-        yield from asked(self.owner, self.sources)
+        yield from privileges_to_read(self.owner, self.sources)
         if self.fallback is not None or any(not isinstance(source, ByPath) for source in self.sources):
             yield from each(self.owner, self.tenant.table, READ)
 
@@ -190,12 +190,12 @@ class AssignmentTrigger(RowTrigger):
             table=self.table, trigger=self.trigger, always=(self.column,), returns="NEW",
             declare=_DECLARE.format(type=raw(self.type), declare=DECLARE_OURS),
             first=_RESTORE.format(ask=ASK_OURS, filling=IN_FILL, column=column),
-            told=None if self.guard else lambda names: self._assigning(column, names),
-            early=lambda names: self._wanted(column, names),
+            statements=None if self.guard else lambda names: self._assigning(column, names),
+            early=lambda names: self._derived_tenant(column, names),
             missed=None if self.guard else lambda names: _ONLY.format(column=column, ask=self._only(names)),
         )  # fmt: skip
 
-    def _wanted(self, column: sql.Identifier, names: Written) -> sql.Composable:
+    def _derived_tenant(self, column: sql.Identifier, names: StaticNames) -> sql.Composable:
         watched = [
             sql.SQL("NULLIF(NOT {}, false)").format(unchanged((name,), names.new, names.old))
             for name in names.columns(self.table, self.watched)
@@ -203,7 +203,7 @@ class AssignmentTrigger(RowTrigger):
         changed = names.ask("changed", *watched) if watched else sql.SQL("")
         return _WANTED.format(column=column, changed=changed)
 
-    def _assigning(self, column: sql.Identifier, names: Written) -> sql.Composable:
+    def _assigning(self, column: sql.Identifier, names: StaticNames) -> sql.Composable:
         sources = [source_of(names, self.table, source).expression(names.new) for source in self.sources]
         value = names.ask("derived", *sources) if sources else sql.SQL("")
         default: sql.Composable = sql.SQL("")
@@ -211,7 +211,7 @@ class AssignmentTrigger(RowTrigger):
             default = names.ask("derived", tenant_of(names, self.tenant).key_of(self.fallback))
         return _ASSIGN.format(column=column, value=value, default=default)
 
-    def _only(self, names: Written) -> sql.Composable:
+    def _only(self, names: StaticNames) -> sql.Composable:
         tenant = tenant_of(names, self.tenant)
         return names.ask(
             "derived",
@@ -238,7 +238,7 @@ class Adoption:
     ways: tuple[ByPath, ...] = ()
     shared: bool = False
 
-    def named(self, names: Written) -> Adoption:
+    def named(self, names: StaticNames) -> Adoption:
         """The same with the names that `names` uses."""
         back = Hop(columns=self.columns, parent=self.parent, parent_columns=self.parent_columns,
                    operators=self.operators)  # fmt: skip
@@ -249,7 +249,7 @@ class Adoption:
             told=paths_of(names, self.child, self.told), ways=paths_of(names, self.parent, self.ways),
         )  # fmt: skip
 
-    def update(self, names: Written, child_column: str, setting: str, search_path: tuple[str, ...]) -> sql.Composed:
+    def update(self, names: StaticNames, child_column: str, setting: str, search_path: tuple[str, ...]) -> sql.Composed:
         """The parent without a tenant gets the child's tenant. SKIP LOCKED, so that it never waits: a parent that
         another session has locked gets its tenant from the next child or from the sweep.
 
@@ -350,20 +350,20 @@ class ParentTenantTrigger(RowTrigger):
     def adopts(self) -> tuple[Adoption, ...]:
         return self.adoptions
 
-    def renamed(self, names: Written) -> ParentTenantTrigger:
+    def renamed(self, names: StaticNames) -> ParentTenantTrigger:
         return replace(self, adoptions=tuple(one.named(names) for one in self.adoptions))
 
     def reaches(self) -> Iterator[Reach]:
         for adoption in self.adoptions:
             yield from each(self.owner, adoption.parent, CHANGE)
             yield from each(self.owner, adoption.child, READ)
-            yield from asked(self.owner, (*adoption.told, *adoption.ways))
+            yield from privileges_to_read(self.owner, (*adoption.told, *adoption.ways))
 
     def work(self) -> Work:
         return Work(
             table=self.table, trigger=self.trigger, always=(self.column,), first=ASK_OURS,
             declare=sql.SQL("\n  yes boolean;\n  {}").format(DECLARE_OURS),
-            told=lambda names: sql.Composed(
+            statements=lambda names: sql.Composed(
                 [one.update(names, self.column, self.setting, self.search_path) for one in self.adoptions]
             ),
         )  # fmt: skip

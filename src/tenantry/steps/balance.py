@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from tenantry.model.ledger import Ledger
-from tenantry.steps.naming import Written
+from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Step
 
 
@@ -21,7 +21,7 @@ class BalanceStep(Step):
     inspected: ClassVar[tuple[str, str, str]]
     in_place = True
 
-    def renamed(self, names: Written) -> Self:
+    def renamed(self, names: StaticNames) -> Self:
         """Balances keep the names that the columns had at first, so that readers of the view go on working."""
         key = tuple(
             replace(column, source="" if now == column.name else now)

@@ -25,7 +25,7 @@ from psycopg import sql
 from tenantry.model.ledger import Ledger
 from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.movement import MOVED, movement, movements
-from tenantry.steps.naming import Work, Written
+from tenantry.steps.naming import StaticNames, Work
 
 INSERTING, DELETING = "inserting", "deleting"
 """Settings of one ledger: the depths at which statements insert and delete, the innermost first."""
@@ -150,13 +150,13 @@ def crossing(ledger: Ledger, added: sql.Composable, otherwise: sql.Composable) -
     )  # fmt: skip
 
 
-def crossed_rows(ledger: Ledger, went: sql.Composable, came: sql.Composable, names: Written) -> sql.Composed:
+def crossed_rows(ledger: Ledger, old: sql.Composable, new: sql.Composable, names: StaticNames) -> sql.Composed:
     """The movements of an UPDATE or MERGE that moved rows: both transition tables, but for what is counted by rows."""
     arrives, leaves = map(names.variable, DECIDED)
     crossed, mine = names.variable('"tenantry crossed"'), _IS_MINE.format(names.variable('"tenantry depth"'))
     parts = [
-        movements(ledger, _NUMBERED.format(went), back=True, names=names) + _STAYED.format(leaves, crossed),
-        movements(ledger, _NUMBERED.format(came), names=names) + _STAYED.format(arrives, crossed),
+        movements(ledger, _NUMBERED.format(old), back=True, names=names) + _STAYED.format(leaves, crossed),
+        movements(ledger, _NUMBERED.format(new), names=names) + _STAYED.format(arrives, crossed),
         _NOTED.format(
             columns=_columns(ledger, raw("noted")), table=ledger.crossings.identifier, mine=mine, arrives=arrives,
             leaves=leaves,
@@ -173,7 +173,7 @@ def begins_body(ledger: Ledger) -> sql.Composed:
 def crossings_work(ledger: Ledger, purpose: str) -> Work:
     """What the row triggers do."""
 
-    def told(names: Written) -> sql.Composed:
+    def statements(names: StaticNames) -> sql.Composed:
         def note(row: str, *, back: bool) -> sql.Composable:
             moved = movement(ledger, sql.SQL("($1)"), back=back, names=names)
             note = _NOTE.format(table=ledger.crossings.identifier, row=moved)
@@ -185,7 +185,7 @@ def crossings_work(ledger: Ledger, purpose: str) -> Work:
         )  # fmt: skip
 
     return Work(
-        table=ledger.table, trigger=purpose, told=told, rows=ROWS,
+        table=ledger.table, trigger=purpose, statements=statements, rows=ROWS,
         declare=raw('\n  "tenantry depth" integer := pg_catalog.pg_trigger_depth() - 1;'),
     )  # fmt: skip
 

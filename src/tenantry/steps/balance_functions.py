@@ -24,7 +24,7 @@ from tenantry.steps.balance_crossings import (
 from tenantry.steps.balance_table import private
 from tenantry.steps.introspection import raw
 from tenantry.steps.movement import MOVED, add, alone, correct, movement, movements, netted, shown, writer_slot
-from tenantry.steps.naming import MADE, NOTHING, UNMADE, ByOid, Work, Written, forget
+from tenantry.steps.naming import MADE, NOTHING, UNMADE, DynamicNames, StaticNames, Work, forget
 from tenantry.steps.step import Before
 from tenantry.steps.trigger import make_function, names_table
 
@@ -144,7 +144,7 @@ class BalanceFunctions(BalanceStep):
         came, went = raw("moved_in"), raw("moved_out")
         ledger = self.ledger
 
-        def told(names: Written) -> sql.Composed:
+        def statements(names: StaticNames) -> sql.Composed:
             into, out = movements(ledger, came, names=names), movements(ledger, went, back=True, names=names)
             update = self._added(names, _or(out, into))
             if ledger.tree:
@@ -155,17 +155,17 @@ class BalanceFunctions(BalanceStep):
             )  # fmt: skip
 
         return Work(
-            table=self.table, trigger=MOVE, told=told, rows=_TABLES,
+            table=self.table, trigger=MOVE, statements=statements, rows=_TABLES,
             declare=sql.SQL("\n  offender text;{}").format(DECLARED if ledger.tree else NOTHING),
             first=sql.Composed([ended(ledger), _DETACHED]) if ledger.tree else NOTHING,
         )  # fmt: skip
 
-    def _one_or_more(self, names: Written, moved: sql.Composable, rows: sql.Composed) -> sql.Composed:
+    def _one_or_more(self, names: StaticNames, moved: sql.Composable, rows: sql.Composed) -> sql.Composed:
         return _ONE_OR_MORE.format(
             moved=moved, several=self._added(names, rows), one=self._added(names, rows, single=True)
         )
 
-    def _added(self, names: Written, rows: sql.Composed, *, single: bool = False) -> sql.Composable:
+    def _added(self, names: StaticNames, rows: sql.Composed, *, single: bool = False) -> sql.Composable:
         ledger = self.ledger
         sums = alone(ledger, rows) if single else netted(ledger, rows)
         if not ledger.non_negative:
@@ -176,7 +176,7 @@ class BalanceFunctions(BalanceStep):
             sql.SQL("ARRAY[moved.{0}::{1}] = ARRAY[delta.{0}::{1}]").format(sql.Identifier(key.name), raw(key.type))
             for key in ledger.key
         ]
-        told = [
+        statements = [
             sql.SQL("{} || coalesce(moved.{}::text, 'NULL')").format(sql.Literal(f"{name} "), sql.Identifier(name))
             for name in ledger.columns
         ]
@@ -187,7 +187,7 @@ class BalanceFunctions(BalanceStep):
                 add=add(ledger, raw("SELECT * FROM delta"), writer_slot(ledger), single=single),
                 returned=sql.SQL(", ").join(sql.SQL("balance.{}").format(column) for column in columns),
                 offender=sql.SQL("pg_catalog.concat_ws(', ', {}, 'by ' || (-moved.quantity)::text)").format(
-                    sql.SQL(", ").join(told)
+                    sql.SQL(", ").join(statements)
                 ),
                 same=sql.SQL(" AND ").join(pairs), into=into,
             )  # fmt: skip
@@ -201,7 +201,7 @@ class BalanceFunctions(BalanceStep):
         ledger = self.ledger
         columns = sql.SQL(", ").join([*map(sql.Identifier, ledger.columns), *map(raw, MOVED)])
 
-        def told(names: Written) -> sql.Composed:
+        def statements(names: StaticNames) -> sql.Composed:
             new = movement(ledger, names.new, names=names)
             old = movement(ledger, names.old, back=True, names=names)
 
@@ -214,19 +214,19 @@ class BalanceFunctions(BalanceStep):
                 insert=added(new, single=True), update=added(_or(old, new)), delete=added(old, single=True)
             )
 
-        return Work(table=self.table, trigger=REPLICATE, told=told, rows=ROWS, first=_REPLICATED)
+        return Work(table=self.table, trigger=REPLICATE, statements=statements, rows=ROWS, first=_REPLICATED)
 
     def _truncate(self) -> Work:
         mark = "tenantry relation mark"
 
-        def told(names: Written) -> sql.Composable:
-            assert isinstance(names, ByOid)
+        def statements(names: StaticNames) -> sql.Composable:
+            assert isinstance(names, DynamicNames)
             relation = sql.SQL("ONLY {}").format(sql.Identifier(mark))
             out = movements(self.ledger, relation, back=True, names=names)
             return names.over(correct(self.ledger, netted(self.ledger, out)), mark)
 
         return Work(
-            table=self.table, trigger=TRUNCATE, told=told, rows=(),
+            table=self.table, trigger=TRUNCATE, statements=statements, rows=(),
             declare=raw(
                 "\n  replicated boolean := pg_catalog.current_setting('session_replication_role') = 'replica';"
             ),
@@ -252,10 +252,10 @@ class BalanceFunctions(BalanceStep):
             " HAVING pg_catalog.count(*) = {} AND {}"
         ).format(
             wanted, sql.Literal(MADE), sql.Literal(UNMADE), sql.Literal(self.ledger.owner),
-            sql.Literal(len(self.functions)), self._there(),
+            sql.Literal(len(self.functions)), self._crossings_exist(),
         )  # fmt: skip
 
-    def _there(self) -> sql.Composable:
+    def _crossings_exist(self) -> sql.Composable:
         """A condition: the table of the function for partitions exists, with all columns."""
         if not self.ledger.tree:
             return sql.SQL("true")

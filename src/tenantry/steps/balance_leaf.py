@@ -86,8 +86,8 @@ class BalanceLeaf(BalanceStep):
         """That the role has no such privilege: which ones it has had before is not part of it."""
         return f"{self.key}:{self.role}"
 
-    def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
-        return self._grants.grants_as_found(grants, before)
+    def original_grants(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
+        return self._grants.original_grants(grants, before)
 
     def definition(self) -> sql.Composable:
         return sql.SQL(

@@ -14,7 +14,7 @@ from tenantry.model.ownership import Hop
 from tenantry.steps.assignment import ASSIGN
 from tenantry.steps.derivation import ByPath, derived, equal
 from tenantry.steps.introspection import with_search_path
-from tenantry.steps.naming import Work, Written, hops_of, paths_of
+from tenantry.steps.naming import StaticNames, Work, hops_of, paths_of
 from tenantry.steps.step import Reach
 from tenantry.steps.trigger import (
     BEGIN_UPDATE,
@@ -23,9 +23,9 @@ from tenantry.steps.trigger import (
     IN_FILL,
     SWEEPING,
     RowTrigger,
-    asked,
     each,
     function_name,
+    privileges_to_read,
 )
 
 FOLLOW = "~tenantry_follow"
@@ -49,7 +49,7 @@ class Follower:
     assigned: bool = False
     """Its rows get their tenant from the assignment trigger: before that exists, no row has a tenant to change."""
 
-    def named(self, names: Written, parent: Name) -> Follower:
+    def named(self, names: StaticNames, parent: Name) -> Follower:
         """The same with the names that `names` uses; `parent` is the table that its rows follow."""
         (hop,) = hops_of(
             names, self.table,
@@ -60,7 +60,9 @@ class Follower:
             parent_columns=hop.parent_columns, paths=paths_of(names, self.table, self.paths),
         )  # fmt: skip
 
-    def update(self, names: Written, parent: Name, parent_column: str, search_path: tuple[str, ...]) -> sql.Composed:
+    def update(
+        self, names: StaticNames, parent: Name, parent_column: str, search_path: tuple[str, ...]
+    ) -> sql.Composed:
         """It waits for rows that other sessions have locked, as a foreign key's cascade does; rows that were skipped
         would keep the old tenant. Like a fill it changes only the tenant, and the rows' own followers are told to
         follow. A row of a third tenant, which refers to the parent by mistake, is not changed."""
@@ -121,7 +123,7 @@ class TenantCascadeTrigger(RowTrigger):
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER UPDATE")
 
-    def renamed(self, names: Written) -> TenantCascadeTrigger:
+    def renamed(self, names: StaticNames) -> TenantCascadeTrigger:
         return replace(self, followers=tuple(one.named(names, self.table) for one in self.followers))
 
     def moves(self, changed: frozenset[str]) -> tuple[Follower, ...]:
@@ -130,7 +132,7 @@ class TenantCascadeTrigger(RowTrigger):
     def reaches(self) -> Iterator[Reach]:
         for follower in self.followers:
             yield from each(self.owner, follower.table, CHANGE)
-            yield from asked(self.owner, follower.paths)
+            yield from privileges_to_read(self.owner, follower.paths)
 
     @property
     def manner(self) -> sql.Composable:
@@ -146,7 +148,7 @@ class TenantCascadeTrigger(RowTrigger):
             first=sql.SQL("\n  IF {} THEN\n    RETURN NULL;\n  END IF;").format(
                 fix.format(IN_FILL, sql.Literal(SWEEPING))
             ),
-            told=lambda names: sql.Composed(
+            statements=lambda names: sql.Composed(
                 [one.update(names, self.table, self.column, self.search_path) for one in self.followers]
             ),
         )  # fmt: skip

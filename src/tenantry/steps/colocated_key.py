@@ -13,7 +13,7 @@ from tenantry.model.plan import ExecutionMode, Lock, LockMode, Phase, Statement
 from tenantry.model.schema import ForeignKey, Table
 from tenantry.steps.foreign_key import TenantForeignKey, ValidateForeignKey
 from tenantry.steps.introspection import identifiers, raw
-from tenantry.steps.naming import Written
+from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
 
@@ -46,13 +46,13 @@ class ReplacedForeignKey(Step):
         assert self.foreign_key is not None
         return self.foreign_key.parent
 
-    def as_found(self, table: Table, before: Before) -> Table:
+    def original_table(self, table: Table, before: Before) -> Table:
         if self.foreign_key is None:
             return table
         kept = [key for key in table.foreign_keys if key.name != self.constraint]
         return replace(table, foreign_keys=tuple(sorted((*kept, self.foreign_key), key=lambda key: key.name)))
 
-    def renamed(self, names: Written) -> Self:
+    def renamed(self, names: StaticNames) -> Self:
         if self.foreign_key is None:
             return self
         key = replace(
@@ -73,7 +73,7 @@ class ReplacedForeignKey(Step):
         return tuple(Lock(name, mode) for name in dict.fromkeys((self.table, self.parent)))
 
     @property
-    def _there(self) -> sql.Composed:
+    def _existing(self) -> sql.Composed:
         return sql.SQL("SELECT FROM pg_catalog.pg_constraint c WHERE c.conrelid = {} AND c.conname = {}").format(
             self.table.oid, sql.Literal(self.constraint)
         )
@@ -91,7 +91,7 @@ class ReplacedForeignKey(Step):
             sql.SQL("" if self.foreign_key.enforced else " NOT ENFORCED"),
         )  # fmt: skip
         here = sql.SQL("SELECT {} IS NOT NULL AND {} IS NOT NULL").format(self.table.oid, self.parent.oid)
-        when = here if drop else sql.SQL("{} AND NOT EXISTS ({})").format(here, self._there)
+        when = here if drop else sql.SQL("{} AND NOT EXISTS ({})").format(here, self._existing)
         mode = LockMode.ACCESS_EXCLUSIVE if drop else LockMode.SHARE_ROW_EXCLUSIVE
         found = [Statement(sql=add, locks=self._locks(mode), when=when)]
         if before.get("comment") is not None:
@@ -99,7 +99,7 @@ class ReplacedForeignKey(Step):
             found.append(Statement(sql=text, locks=(Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),), when=here))
         if valid:
             # On its own: it reads both tables, and the locks of the statements before it are released by then.
-            unproved = sql.SQL("SELECT EXISTS ({} AND NOT c.convalidated)").format(self._there)
+            unproved = sql.SQL("SELECT EXISTS ({} AND NOT c.convalidated)").format(self._existing)
             validate = sql.SQL("ALTER TABLE {} VALIDATE CONSTRAINT {}").format(table, name)
             locks = (Lock(self.parent, LockMode.ROW_SHARE), Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE))
             found.append(Statement(sql=validate, manner=ExecutionMode.CONCURRENT, locks=locks, when=unproved))
@@ -140,7 +140,7 @@ class DropForeignKey(ReplacedForeignKey):
         return f"The end of the foreign key {quoted(self.constraint)} of {self.table}"
 
     def definition(self) -> sql.Composable:
-        return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
+        return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._existing)
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """Rows without a parent, if no composite key has checked them."""
@@ -227,7 +227,7 @@ class ColocatedForeignKey(ReplacedForeignKey):
     def supersedes(self) -> bool:
         return True
 
-    def renamed(self, names: Written) -> ColocatedForeignKey:
+    def renamed(self, names: StaticNames) -> ColocatedForeignKey:
         step = ReplacedForeignKey.renamed(self, names)
         return replace(step, wanted_key=self.wanted_key.renamed(names))
 

@@ -30,7 +30,7 @@ class AddTenantColumn(Step):
     tree: tuple[Name, ...] = ()
     constant: str | None = None
     tenant: TenantReference
-    kept = True
+    preserved = True
     carries = True
     holds = True
     of_owned = True

@@ -56,7 +56,7 @@ class _Deferring(RowTrigger):
             for name in self.constraints
         )
         return Work(
-            table=self.table, trigger=self.trigger, told=None, first=sql.SQL("").join(each), returns=self.returns
+            table=self.table, trigger=self.trigger, statements=None, first=sql.SQL("").join(each), returns=self.returns
         )  # fmt: skip
 
 

@@ -90,17 +90,17 @@ class DropUserTrigger(Step):
         return f"The end of the trigger {quoted(self.trigger.name)} on {self.table}"
 
     @property
-    def _there(self) -> sql.Composed:
+    def _existing(self) -> sql.Composed:
         return sql.SQL("SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {}").format(
             self.table.oid, sql.Literal(self.trigger.name)
         )
 
-    def as_found(self, table: Table, before: Before) -> Table:
+    def original_table(self, table: Table, before: Before) -> Table:
         kept = [one for one in table.triggers if one.name != self.trigger.name]
         return replace(table, triggers=tuple(sorted((*kept, self.trigger), key=lambda one: one.name)))
 
     def definition(self) -> sql.Composable:
-        return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
+        return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._existing)
 
     def record(self) -> sql.Composable:
         return sql.SQL(
@@ -117,8 +117,8 @@ class DropUserTrigger(Step):
         if not before.get("trigger"):
             return ()
         table, name = self.table.identifier, sql.Identifier(self.trigger.name)
-        missing = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._there)
-        there = sql.SQL("SELECT EXISTS ({})").format(self._there)
+        missing = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._existing)
+        there = sql.SQL("SELECT EXISTS ({})").format(self._existing)
         found: list[tuple[sql.Composable, sql.Composable]] = [(raw(before["trigger"]), missing)]
         mode = _FIRING[before.get("enabled", "O")]
         if mode:

@@ -12,7 +12,7 @@ from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import ByRows, BySlug, ByText, Source, TenantReference, derived
 from tenantry.steps.introspection import exists, revoke_default_privileges, with_search_path
-from tenantry.steps.naming import Written, source_of
+from tenantry.steps.naming import StaticNames, source_of
 from tenantry.steps.step import Before, Step
 
 PARAMETERS = ("first", "past", "stripes", "stripe")
@@ -127,7 +127,7 @@ class RelationFill:
             self.relation.identifier, sql.Identifier(self.column)
         )
 
-    def given(self) -> sql.Composed:
+    def has_derived_tenant(self) -> sql.Composed:
         """How many rows have the tenant that its sources give."""
         row = sql.Identifier("row")
         return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} = {}").format(
@@ -187,7 +187,7 @@ class Backfill(Step):
     fills: tuple[RelationFill, ...]
     complete: tuple[tuple[Name, str], ...] = ()
     """Relations and columns that hold no NULL when it is done."""
-    kept = True
+    preserved = True
     journaled = True
     in_place = True
     of_owned = True
@@ -227,7 +227,7 @@ class Backfill(Step):
         sources = (source for fill in self.fills for source in fill.sources)
         return tuple(source.tenant for source in sources if isinstance(source, BySlug | ByText | ByRows))
 
-    def renamed(self, names: Written) -> Backfill:
+    def renamed(self, names: StaticNames) -> Backfill:
         fills = tuple(
             replace(
                 fill, column=names.column(fill.relation, fill.column),
@@ -276,7 +276,7 @@ class Backfill(Step):
         that had the same value before."""
         counts = [fill.images(self.key) for fill in self.fills if fill.identity][:1]
         if self.purpose == "default":
-            counts = [fill.given() for fill in self.fills]
+            counts = [fill.has_derived_tenant() for fill in self.fills]
         if not counts:
             return None
         return sql.SQL("SELECT {}").format(sql.SQL(" + ").join(sql.SQL("({})").format(count) for count in counts))

@@ -11,8 +11,8 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.introspection import constraint_definition, exists, identifiers
-from tenantry.steps.naming import Written
-from tenantry.steps.step import Before, Beside, Step
+from tenantry.steps.naming import StaticNames
+from tenantry.steps.step import Before, CompositeKeyBeside, Step
 
 _ACTIONS = {"a": "NO ACTION", "r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
 
@@ -62,12 +62,12 @@ class TenantForeignKey(Step):
         return f"The foreign key {quoted(self.constraint)} of {self.table}"
 
     @property
-    def beside(self) -> Beside:
-        return Beside(
+    def beside(self) -> CompositeKeyBeside:
+        return CompositeKeyBeside(
             columns=self.columns[:-1], parent=self.parent, constraint=self.constraint, deferred=self.deferred
         )  # fmt: skip
 
-    def renamed(self, names: Written) -> TenantForeignKey:
+    def renamed(self, names: StaticNames) -> TenantForeignKey:
         return replace(
             self, columns=names.columns(self.table, self.columns),
             parent_columns=names.columns(self.parent, self.parent_columns),

@@ -15,7 +15,7 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.introspection import exists, identifiers, index_definition, raw
-from tenantry.steps.naming import Written
+from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
 
@@ -49,7 +49,7 @@ class BuiltIndex(Step):
     def key(self) -> str:
         return f"index:{self.index}"
 
-    def renamed(self, names: Written) -> Self:
+    def renamed(self, names: StaticNames) -> Self:
         return replace(self, columns=names.columns(self.table, self.columns))
 
     @property

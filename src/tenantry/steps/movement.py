@@ -12,7 +12,7 @@ from psycopg import sql
 
 from tenantry.model.ledger import SPECIALS, SUMS, KeyColumn, Ledger
 from tenantry.steps.introspection import identifiers, raw
-from tenantry.steps.naming import Written
+from tenantry.steps.naming import StaticNames
 
 _UPSERT = sql.SQL("""INSERT INTO {storage} AS balance ({columns}, slot, {measures}, last_movement)
 {rows}
@@ -78,15 +78,15 @@ def shown(name: str, column: str = "{}") -> sql.SQL:
 
 
 def movements(
-    ledger: Ledger, relation: sql.Composable, *, back: bool = False, names: Written | None = None
+    ledger: Ledger, relation: sql.Composable, *, back: bool = False, names: StaticNames | None = None
 ) -> sql.Composed:
     """The rows of the ledger, or of a transition table, as movements; `names` are those of the ledger's columns."""
     return sql.SQL("{} FROM {} AS entry").format(
-        movement(ledger, sql.SQL("entry"), back=back, names=names or Written()), relation
+        movement(ledger, sql.SQL("entry"), back=back, names=names or StaticNames()), relation
     )
 
 
-def movement(ledger: Ledger, row: sql.Composable, *, back: bool = False, names: Written) -> sql.Composed:
+def movement(ledger: Ledger, row: sql.Composable, *, back: bool = False, names: StaticNames) -> sql.Composed:
     """A row of the ledger, NEW or OLD of a row trigger, as one movement."""
 
     def value(column: str) -> sql.Composed:

@@ -36,7 +36,7 @@ MADE, UNMADE = "known\\.made = '[0-9a-f-]{36}'", f"known.made = '{_KEY}'"
 """The parts of a function that are its own, and the placeholder for each."""
 
 
-class Written:
+class StaticNames:
     """Names as they were when the function was created."""
 
     new: sql.Composable = sql.SQL("NEW")
@@ -51,7 +51,7 @@ class Written:
     def compare(self, table: Name, hop: Hop) -> None:
         """Compares columns of the table with those of its parent."""
 
-    def whole(self, expression: Callable[[sql.Composable], sql.Composable]) -> None:
+    def use_expression(self, expression: Callable[[sql.Composable], sql.Composable]) -> None:
         """A query over a row with names that only PostgreSQL can resolve."""
 
     def columns(self, table: Name, columns: Iterable[str]) -> tuple[str, ...]:
@@ -86,7 +86,7 @@ class Written:
 
 
 @dataclass(slots=True)
-class ByOid(Written):
+class DynamicNames(StaticNames):
     """Present names, in dynamic SQL; the rows of the trigger are its parameters. It numbers the names that it is asked
     for."""
 
@@ -98,7 +98,7 @@ class ByOid(Written):
     changed: set[Name] = field(default_factory=set)
     parameters: list[str] = field(default_factory=list)
     """Variables of the function, after its rows."""
-    wholes: list[Callable[[sql.Composable], sql.Composable]] = field(default_factory=list)
+    expressions: list[Callable[[sql.Composable], sql.Composable]] = field(default_factory=list)
     new = sql.SQL("($1)")
     old = sql.SQL("($2)")
 
@@ -114,8 +114,8 @@ class ByOid(Written):
     def compare(self, table: Name, hop: Hop) -> None:
         self.compared.append((table, hop))
 
-    def whole(self, expression: Callable[[sql.Composable], sql.Composable]) -> None:
-        self.wholes.append(expression)
+    def use_expression(self, expression: Callable[[sql.Composable], sql.Composable]) -> None:
+        self.expressions.append(expression)
 
     def ask(self, variable: str, *expressions: sql.Composable) -> sql.Composable:
         parts = []
@@ -185,7 +185,7 @@ class ByOid(Written):
 
 
 @dataclass(slots=True)
-class Renamed(Written):
+class Renamed(StaticNames):
     """Present names, for steps that were made with others: by table and column."""
 
     names: Mapping[tuple[Name, str], str]
@@ -197,7 +197,7 @@ class Renamed(Written):
 # --- what is named
 
 
-def hops_of(names: Written, table: Name, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
+def hops_of(names: StaticNames, table: Name, hops: tuple[Hop, ...]) -> tuple[Hop, ...]:
     """A path from a table on."""
     found = []
     for hop in hops:
@@ -210,21 +210,21 @@ def hops_of(names: Written, table: Name, hops: tuple[Hop, ...]) -> tuple[Hop, ..
     return tuple(found)
 
 
-def path_of(names: Written, table: Name, path: ByPath) -> ByPath:
+def path_of(names: StaticNames, table: Name, path: ByPath) -> ByPath:
     column = None if path.column is None else names.column(path.hops[-1].parent, path.column)
     return replace(path, hops=hops_of(names, table, path.hops), column=column)
 
 
-def paths_of(names: Written, table: Name, paths: Iterable[ByPath]) -> tuple[ByPath, ...]:
+def paths_of(names: StaticNames, table: Name, paths: Iterable[ByPath]) -> tuple[ByPath, ...]:
     return tuple(path_of(names, table, path) for path in paths)
 
 
-def tenant_of(names: Written, tenant: TenantReference) -> TenantReference:
+def tenant_of(names: StaticNames, tenant: TenantReference) -> TenantReference:
     return replace(tenant, table=names.table(tenant.table), key=names.column(tenant.table, tenant.key),
                    slug=names.column(tenant.table, tenant.slug))  # fmt: skip
 
 
-def source_of(names: Written, table: Name, source: Source) -> Source:
+def source_of(names: StaticNames, table: Name, source: Source) -> Source:
     match source:
         case ByPath():
             return path_of(names, table, source)
@@ -239,7 +239,7 @@ def source_of(names: Written, table: Name, source: Source) -> Source:
         case BySlug():
             return replace(source, tenant=tenant_of(names, source.tenant))
         case ByText():
-            names.whole(source.expression)
+            names.use_expression(source.expression)
             column = None if source.column is None else names.column(table, source.column)
             return replace(source, tenant=tenant_of(names, source.tenant), column=column)
         case ByRows():
@@ -255,19 +255,19 @@ Known: TypeAlias = tuple[tuple[int, Name, str | None], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The work of a trigger, written once for every way of naming: `told` composes its statements, and `early` those
-    before them that look only at the row, so that no table is locked for a row that needs nothing. `always` are columns
-    of its table that it uses under their recorded names in any case, since they are tenantry's; `declare` and `first`
-    are further declarations and first statements."""
+    """The work of a trigger, written once for every way of naming: `statements` composes its statements, and `early`
+    those before them that look only at the row, so that no table is locked for a row that needs nothing. `always` are
+    columns of its table that it uses under their recorded names in any case, since they are tenantry's; `declare` and
+    `first` are further declarations and first statements."""
 
     table: Name
     trigger: str
-    told: Callable[[Written], sql.Composable] | None
-    early: Callable[[Written], sql.Composable] = lambda _: NOTHING
+    statements: Callable[[StaticNames], sql.Composable] | None
+    early: Callable[[StaticNames], sql.Composable] = lambda _: NOTHING
     always: tuple[str, ...] = ()
     declare: sql.Composable = field(default_factory=lambda: NOTHING)
     first: sql.Composable = field(default_factory=lambda: NOTHING)
-    missed: Callable[[Written], sql.Composable] | None = None
+    missed: Callable[[StaticNames], sql.Composable] | None = None
     """Statements that run last if an object that it names is gone."""
     rows: tuple[tuple[str, str, str], ...] = (("true", "NEW", ""),)
     """Where the columns of its table are: a condition, the row's name, and the relation that it comes from, if any.
@@ -276,12 +276,12 @@ class Work:
 
     def compose(self) -> tuple[sql.Composed, Known]:
         """The function's body, with placeholders for the OIDs, and the names in it, numbered."""
-        if self.told is None:
+        if self.statements is None:
             simple = sql.SQL("\nDECLARE{}\nBEGIN{}\n  RETURN {};\nEND\n")
             return simple.format(self.declare, self.first, raw(self.returns)), ()
-        names = ByOid(self.table)
+        names = DynamicNames(self.table)
         own = {names.known.setdefault((self.table, column), len(names.known) + 1) for column in self.always}
-        dynamic = self.early(names) + self.told(names)
+        dynamic = self.early(names) + self.statements(names)
         # Names that are used only if something is gone need not exist.
         asked = own | names.used
         used = [(number, table, column) for (table, column), number in names.known.items() if number in asked]
@@ -336,16 +336,16 @@ END
         # An array has no gaps: all recorded names are listed, used or not.
         return text, tuple(known)
 
-    def _static(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
-        assert self.told is not None
-        asked = [self._row(used), self.early(Written()), self._tables(names, used)]
+    def _static(self, names: DynamicNames, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
+        assert self.statements is not None
+        asked = [self._row(used), self.early(StaticNames()), self._tables(names, used)]
         return sql.SQL("""
   stands := true;{asking}
   IF stands THEN{written}
     RETURN {returns};
   END IF;""").format(
             asking=_stands(sql.Composed(asked)) if any(part is not NOTHING for part in asked) else NOTHING,
-            written=self.told(Written()), returns=raw(self.returns),
+            written=self.statements(StaticNames()), returns=raw(self.returns),
         )  # fmt: skip
 
     def _row(self, used: Iterable[tuple[int, Name, str | None]]) -> sql.Composable:
@@ -364,7 +364,7 @@ END
             return sql.SQL("\n    {};").format(_read(raw(self.rows[0][1]), columns, self.rows[0][2]))
         return sql.SQL("{}\n    END IF;").format(sql.Composed(queries))
 
-    def _tables(self, names: ByOid, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
+    def _tables(self, names: DynamicNames, used: list[tuple[int, Name, str | None]]) -> sql.Composable:
         """An expression that tells whether the tables still have their OIDs, the columns, and these the operators: a
         query that reads no row."""
         alias = {table: sql.Identifier(f"t{number}") for number, table, column in used if column is None}
@@ -378,7 +378,7 @@ END
             for _, table, column in used
             if column is not None and table != self.table and table in alias
         ]
-        columns += [whole(new) for whole in names.wholes]
+        columns += [use_expression(new) for use_expression in names.expressions]
         if not alias and not columns:
             return NOTHING
         compared = [

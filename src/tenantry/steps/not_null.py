@@ -119,7 +119,7 @@ class SetNotNull(Step):
     def subject(self) -> str:
         return f"NOT NULL of {quoted(self.column)} of {self.table}"
 
-    def as_found(self, table: Table, before: Before) -> Table:
+    def original_table(self, table: Table, before: Before) -> Table:
         """With the NULLs that the user's own column allowed."""
         columns = (
             replace(column, not_null=False) if column.name == self.column else column for column in table.columns

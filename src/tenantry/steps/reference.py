@@ -13,7 +13,7 @@ from tenantry.model.ownership import Hop
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import TenantReference, equal
 from tenantry.steps.introspection import body, identifiers, raw, trigger_definition, unchanged
-from tenantry.steps.naming import Work, Written, hops_of, tenant_of
+from tenantry.steps.naming import StaticNames, Work, hops_of, tenant_of
 from tenantry.steps.step import Before, Reach, Step
 from tenantry.steps.trigger import (
     ASK_OURS,
@@ -90,7 +90,7 @@ class ReferenceTrigger(RowTrigger):
     def reaches(self) -> Iterator[Reach]:
         yield from each(self.owner, self.hop.parent, CHANGE)
 
-    def renamed(self, names: Written) -> ReferenceTrigger:
+    def renamed(self, names: StaticNames) -> ReferenceTrigger:
         (hop,) = hops_of(names, self.table, (self.hop,))
         return replace(self, hop=hop, parent_column=names.column(self.hop.parent, self.parent_column))
 
@@ -109,12 +109,13 @@ class ReferenceTrigger(RowTrigger):
 
     def work(self) -> Work:
         return Work(
-            table=self.table, trigger=self.trigger, always=(self.column,), early=self._unchanged, told=self._asking,
+            table=self.table, trigger=self.trigger, always=(self.column,), early=self._unchanged,
+            statements=self._asking,
             missed=lambda _: unproved(self.hop.parent, self.setting),
             declare=sql.SQL("\n  found {};\n  yes boolean;").format(raw(self.type)),
         )  # fmt: skip
 
-    def _unchanged(self, names: Written) -> sql.Composable:
+    def _unchanged(self, names: StaticNames) -> sql.Composable:
         watched = (*names.columns(self.table, self.hop.columns), names.column(self.table, self.column))
         same = names.ask("yes", unchanged(watched, names.new, names.old))
         return sql.SQL("""
@@ -124,7 +125,7 @@ class ReferenceTrigger(RowTrigger):
     END IF;
   END IF;""").format(same)
 
-    def _asking(self, names: Written) -> sql.Composable:
+    def _asking(self, names: StaticNames) -> sql.Composable:
         names.changes(self.hop.parent)
         guard: sql.Composable = sql.SQL("")
         if self.only_tenants:
@@ -176,7 +177,7 @@ class ValidateReferences(Step):
     def title(self) -> str:
         return f"validate that no row refers to another tenant's row of {self.hop.parent}"
 
-    def renamed(self, names: Written) -> ValidateReferences:
+    def renamed(self, names: StaticNames) -> ValidateReferences:
         (hop,) = hops_of(names, self.table, (self.hop,))
         return replace(self, hop=hop, parent_column=names.column(self.hop.parent, self.parent_column))
 
@@ -220,7 +221,7 @@ class Reference:
     column: str
     hop: Hop
 
-    def check(self, names: Written, parent: Name, parent_column: str, message: sql.Composable) -> sql.Composed:
+    def check(self, names: StaticNames, parent: Name, parent_column: str, message: sql.Composable) -> sql.Composed:
         """The lock makes it and sessions that insert a reference wait for each other; then what they committed is
         checked."""
         names.changes(parent)
@@ -289,7 +290,7 @@ class TenantChange(RowTrigger):
     def event(self) -> sql.Composable:
         return sql.SQL("AFTER UPDATE")
 
-    def renamed(self, names: Written) -> TenantChange:
+    def renamed(self, names: StaticNames) -> TenantChange:
         references = tuple(
             replace(one, hop=hops_of(names, one.table, (one.hop,))[0], column=names.column(one.table, one.column))
             for one in self.references
@@ -300,7 +301,7 @@ class TenantChange(RowTrigger):
         message = sql.Literal(f"rows of other tenants refer to this row of {self.table}: its tenant cannot change")
         level = sql.Literal(f"the tenant of a row of {self.table} can only change under READ COMMITTED")
 
-        def told(names: Written) -> sql.Composable:
+        def statements(names: StaticNames) -> sql.Composable:
             checks = [one.check(names, self.table, self.column, message) for one in self.references]
             tenant = tenant_of(names, self.tenant)
             unknown = sql.SQL("NOT EXISTS (SELECT FROM {} AS tenant WHERE tenant.{} = {}.{})").format(
@@ -320,7 +321,7 @@ class TenantChange(RowTrigger):
                 unknown=names.ask("yes", unknown), checks=sql.Composed(checks),
             )  # fmt: skip
 
-        def early(_: Written) -> sql.Composable:
+        def early(_: StaticNames) -> sql.Composable:
             return sql.SQL("""
   IF NEW.{column} IS NULL OR NEW.{column} IS NOT DISTINCT FROM OLD.{column} THEN
     RETURN NULL;
@@ -330,7 +331,7 @@ class TenantChange(RowTrigger):
   END IF;""").format(column=sql.Identifier(self.column), ask=ASK_OURS, filling=IN_FILL)
 
         return Work(
-            table=self.table, trigger=self.trigger, always=(self.column,), early=early, told=told,
+            table=self.table, trigger=self.trigger, always=(self.column,), early=early, statements=statements,
             missed=lambda _: unproved(self.table, self.setting),
             declare=sql.SQL("\n  yes boolean;\n  {}").format(DECLARE_OURS),
         )  # fmt: skip

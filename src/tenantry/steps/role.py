@@ -255,7 +255,7 @@ class ApplicationGrants(Step):
         return tuple(dict.fromkeys(privilege for privilege, _ in self.revokes))
 
     @property
-    def gives(self) -> tuple[str, ...]:
+    def granted_privileges(self) -> tuple[str, ...]:
         return self.grants
 
     @property
@@ -282,7 +282,7 @@ class ApplicationGrants(Step):
             " HAVING coalesce(pg_catalog.array_agg(held.privilege), '{{}}') @> {grants}::text[]"
         ).format(entries=entries(self.table), role=sql.Literal(self.role), grants=sql.Literal(list(self.grants)))
 
-    def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
+    def original_grants(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
         """Without what this step has granted, and with what it has revoked of the privileges `before`."""
         listed = before.get("entries") or []
         had = tuple(
@@ -334,7 +334,7 @@ class ApplicationGrants(Step):
         )
         if listed:
             again = restore(
-                self.table, self.object, self.role, before=listed, ours=list(ours), revoked=before["revoked"]
+                self.table, self.object, self.role, before=listed, granted=list(ours), revoked=before["revoked"]
             )
             return (Statement(sql=again, when=there, locks=(Lock(self.table, LockMode.ACCESS_SHARE),)),)
         return (self._statement("REVOKE {} ON {} {} FROM {}", ours, when=there),) if ours else ()

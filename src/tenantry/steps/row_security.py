@@ -13,7 +13,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import BySlug, equal
 from tenantry.steps.introspection import body, raw
-from tenantry.steps.naming import Written
+from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 from tenantry.steps.tenant_setting import current_tenant, current_tenant_value
 
@@ -119,7 +119,7 @@ class Policies:
         return sql.SQL("{} = {}").format(sql.Identifier(self.column), value(self.setting, self.type))
 
     @property
-    def _seen(self) -> sql.Composed:
+    def _visible(self) -> sql.Composed:
         if self.sight is Sight.MIXED:
             return sql.SQL("{} IS NULL OR {}").format(sql.Identifier(self.column), self._own)
         return self._own
@@ -161,7 +161,7 @@ class Policies:
         if self.link is not None:
             return self._members(floor=floor)
         own = self._or_exempt(self._own) if floor else self._own
-        seen = self._or_exempt(self._seen) if floor else self._seen
+        seen = self._or_exempt(self._visible) if floor else self._visible
         roles = () if floor else (self.role,)
         match self.sight:
             case Sight.READ | Sight.LINK if not floor:
@@ -227,7 +227,7 @@ class RowSecurity(Step):
     def title(self) -> str:
         return "enable and force row-level security"
 
-    def renamed(self, names: Written) -> RowSecurity:
+    def renamed(self, names: StaticNames) -> RowSecurity:
         if self.link is None:
             return self
         link = self.link
@@ -435,7 +435,7 @@ class DirectPolicies(Step):
     def subject(self) -> str:
         return f"The policies of {self.table} for a distributed engine"
 
-    def renamed(self, names: Written) -> DirectPolicies:
+    def renamed(self, names: StaticNames) -> DirectPolicies:
         security = replace(self.security, column=names.column(self.table, self.security.column))
         return replace(self, security=security.renamed(names))
 

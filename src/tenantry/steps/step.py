@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tenantry.steps.assignment import Adoption
     from tenantry.steps.cascade_trigger import Follower
     from tenantry.steps.fill import Backfill
-    from tenantry.steps.naming import Written
+    from tenantry.steps.naming import StaticNames
     from tenantry.steps.row_security import RowSecurity
     from tenantry.steps.tenants import TenantRow
 
@@ -34,7 +34,7 @@ Before = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
+class CompositeKeyBeside:
     """A foreign key of the user's with a composite key of tenantry's beside it: its columns and its parent, the name of
     the composite key, and whether that waits for COMMIT."""
 
@@ -51,7 +51,7 @@ class Step(ABC):
     phase: Phase
     table: Name
 
-    kept: ClassVar[bool] = False
+    preserved: ClassVar[bool] = False
     """True if `rollback --preserve-data` does not revert it."""
     journaled: ClassVar[bool] = False
     """True if the catalog alone cannot tell its state: it is applied only if the journal records it, too."""
@@ -146,7 +146,7 @@ class Step(ABC):
         return None
 
     @property
-    def beside(self) -> Beside | None:
+    def beside(self) -> CompositeKeyBeside | None:
         """The foreign key of the user's beside which it puts one of tenantry's."""
         return None
 
@@ -159,7 +159,7 @@ class Step(ABC):
         """The same step on one of the relations in `below`."""
         return replace(self, table=table, tree=())  # type: ignore[call-arg]
 
-    def renamed(self, names: Written) -> Step:
+    def renamed(self, names: StaticNames) -> Step:
         """The same with other names of columns, for those that only the step itself can replace: see
         renaming.with_columns."""
         return self
@@ -244,7 +244,7 @@ class Step(ABC):
         return None
 
     @property
-    def gives(self) -> tuple[str, ...] | None:
+    def granted_privileges(self) -> tuple[str, ...] | None:
         """The privileges on its table, view or sequence that it grants to the application role."""
         return None
 
@@ -302,12 +302,12 @@ class Step(ABC):
         """The table or view that it creates among the user's own, which is not part of the original schema."""
         return None
 
-    def as_found(self, table: Table, before: Before) -> Table:
+    def original_table(self, table: Table, before: Before) -> Table:
         """The original form of its table: what it has changed of the user's own restored, given what `record`
         selected."""
         return table
 
-    def grants_as_found(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
+    def original_grants(self, grants: tuple[Grant, ...], before: Before) -> tuple[Grant, ...]:
         """The privileges on its table or view as if it had never been applied."""
         return grants
 
@@ -355,8 +355,8 @@ class Step(ABC):
         """Everything that it wants of the database, as one text: if the texts of two steps with one key differ, the
         spec has changed. Partitions come and go without a change of what is wanted of the partitioned table: `tree` is
         not part of it."""
-        whole = replace(self, tree=()) if self.below else self  # type: ignore[call-arg]
-        return ";\n".join(statement.text for statement in whole.apply())
+        without_tree = replace(self, tree=()) if self.below else self  # type: ignore[call-arg]
+        return ";\n".join(statement.text for statement in without_tree.apply())
 
     @property
     def wanted(self) -> str:

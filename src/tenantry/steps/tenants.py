@@ -11,7 +11,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import TenantReference
 from tenantry.steps.introspection import body, column_definition, revoke_default_privileges, with_search_path
-from tenantry.steps.naming import Written
+from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
 
@@ -23,7 +23,7 @@ class CreateTenantTable(Step):
     key_column: str
     slug: str
     owner: str
-    kept = True
+    preserved = True
     carries = True
     holds = True
     of_table = False
@@ -99,11 +99,11 @@ class TenantRow(Step):
     referenced_by: tuple[tuple[Name, str], ...] = ()
     """The user's own columns that point at the tenant table."""
     search_path: tuple[str, ...] = ()
-    kept = True
+    preserved = True
     carries = True
     of_table = False
 
-    def renamed(self, names: Written) -> TenantRow:
+    def renamed(self, names: StaticNames) -> TenantRow:
         return replace(self, columns=names.columns(self.table, self.columns))
 
     @property

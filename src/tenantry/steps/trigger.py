@@ -143,7 +143,7 @@ def create_function(function: Name, owner: str, work: Work) -> tuple[Statement, 
     )
 
 
-def _table_of_ours(table: Name, columns: str, then: sql.Composable) -> Statement:
+def _private_table(table: Name, columns: str, then: sql.Composable) -> Statement:
     """A table that only the owners of tenantry's functions read, with its contents; nothing if it exists already."""
     block = sql.SQL(
         "DECLARE role oid; BEGIN IF {oid} IS NULL THEN CREATE TABLE {table} ({columns});"
@@ -158,13 +158,13 @@ def _table_of_ours(table: Name, columns: str, then: sql.Composable) -> Statement
     return Statement(sql=sql.SQL("DO {}").format(body(block)), when=sql.SQL("SELECT {} IS NULL").format(table.oid))
 
 
-_MAKE_SECRET = _table_of_ours(
+_MAKE_SECRET = _private_table(
     SECRET, "value text NOT NULL",
     sql.SQL(
         " INSERT INTO {} VALUES (pg_catalog.concat(pg_catalog.gen_random_uuid(), pg_catalog.gen_random_uuid()));"
     ).format(SECRET.identifier),
 )  # fmt: skip
-_MAKE_NAMES = _table_of_ours(
+_MAKE_NAMES = _private_table(
     NAMES, f"{NAMES_COLUMNS}, PRIMARY KEY (made, number), UNIQUE (own, trigger, number)", sql.SQL("")
 )
 
@@ -235,7 +235,7 @@ def each(role: str, table: Name, privileges: tuple[str, ...]) -> Iterator[Reach]
         yield role, table, privilege
 
 
-def asked(role: str, sources: Iterable[Source]) -> Iterator[Reach]:
+def privileges_to_read(role: str, sources: Iterable[Source]) -> Iterator[Reach]:
     """The role reads the tables along the paths."""
     for source in sources:
         if isinstance(source, ByPath):

@@ -13,7 +13,7 @@ from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.model.schema import Table, Unique
 from tenantry.steps.foreign_key import TenantForeignKey
 from tenantry.steps.introspection import identifiers, raw
-from tenantry.steps.naming import Written
+from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
 
@@ -38,7 +38,7 @@ class ReplacedUnique(Step):
     def locks(self) -> tuple[Lock, ...]:
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
 
-    def renamed(self, names: Written) -> Self:
+    def renamed(self, names: StaticNames) -> Self:
         """For an index that has more in its text than names of columns, the original text is kept."""
         unique, columns = self.unique, names.columns(self.table, self.unique.columns)
         rest = _only_columns(columns) if unique.rest == _only_columns(unique.columns) else unique.rest
@@ -121,7 +121,7 @@ class DropGlobalUnique(ReplacedUnique):
     def subject(self) -> str:
         return f"The replacement of the unique index {self.index} by {self.replaced_by}"
 
-    def as_found(self, table: Table, before: Before) -> Table:
+    def original_table(self, table: Table, before: Before) -> Table:
         if any(unique.name == self.unique.name for unique in table.uniques):
             return table
         return replace(table, uniques=(*table.uniques, self.unique))
@@ -242,12 +242,12 @@ class WidenKey(ReplacedUnique):
     def widened(self) -> Name:
         return self.index
 
-    def renamed(self, names: Written) -> WidenKey:
+    def renamed(self, names: StaticNames) -> WidenKey:
         step = ReplacedUnique.renamed(self, names)
         referred = tuple(key.renamed(names) for key in self.referred)
         return replace(step, columns=names.columns(self.table, self.columns), referred=referred)
 
-    def as_found(self, table: Table, before: Before) -> Table:
+    def original_table(self, table: Table, before: Before) -> Table:
         kept = [one for one in table.uniques if one.name != self.unique.name]
         uniques = tuple(sorted((*kept, self.unique), key=lambda one: one.name))
         key = self.unique.columns if self.unique.primary else table.primary_key

@@ -18,7 +18,7 @@ from tenantry import __version__
 from tenantry.backups.content import checksum, row_text, selected
 from tenantry.backups.tables import snapshot
 from tenantry.errors import Refused
-from tenantry.execution.events import Looking
+from tenantry.execution.events import Reading
 from tenantry.execution.tenant_table import Tenant
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.schema import Table
@@ -79,7 +79,7 @@ class TenantExporter:
         scope = self.scope
         tables = []
         for number, table in enumerate(scope.selection.tables.values()):
-            scope.observer(Looking(f"the rows of {table.name}"))
+            scope.observer(Reading(f"the rows of {table.name}"))
             rows = scope.count(table, table.belongs(self.tenant.key))
             tables.append(
                 ExportedTable(
@@ -96,7 +96,7 @@ class TenantExporter:
 
     def _table(self, folder: Path, number: int, table: SelectedTable) -> ExportedTable:
         scope, copy = self.scope, self.scope.copy(table.name)
-        scope.observer(Looking(f"the rows of {table.name}"))
+        scope.observer(Reading(f"the rows of {table.name}"))
         order: sql.Composable = sql.SQL("")
         if table.primary_key:
             names = sql.SQL(", ").join(sql.Identifier("t", name) for name in table.primary_key)
@@ -144,7 +144,7 @@ class TenantExporter:
         """The rows to which the tenant's rows refer and which are not the tenant's; None if there are none."""
         scope, key = self.scope, reference.key
         assert reference.of_child is not None
-        scope.observer(Looking(f"what {reference.columns} refers to"))
+        scope.observer(Reading(f"what {reference.columns} refers to"))
         parent = scope.selection.schema.tables[reference.parent]
         types = {column.name: column.base_type for column in parent.columns}
         belongs = None if reference.of_parent is None else reference.of_parent.belongs(self.tenant.key, "p")

@@ -21,7 +21,7 @@ from tenantry.backups.restore import Target as Rows
 from tenantry.backups.restore import advance
 from tenantry.backups.triggers import disable_triggers, enable_triggers
 from tenantry.errors import Failed, Refused
-from tenantry.execution.events import LocksRefused, Looking
+from tenantry.execution.events import LocksRefused, Reading
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import quoted
@@ -86,14 +86,14 @@ class TenantImport:
                 details=problems,
             )
         for number, table in enumerate(self.export.tables):
-            self.scope.observer(Looking(f"the file of {table.table}"))
+            self.scope.observer(Reading(f"the file of {table.table}"))
             self.loaded.append(self._load(number, table))
         problems = [*self._tenant_problems(), *self._differing()]
         there = list(self._there())
         # The tenant's own rows would conflict with each other.
         problems += there or self._collisions()
         for number, reference in enumerate(self.export.references):
-            self.scope.observer(Looking(f"what {reference.child} refers to"))
+            self.scope.observer(Reading(f"what {reference.child} refers to"))
             problems += self._unmet(number, reference)
         if problems:
             raise Refused(
@@ -124,7 +124,7 @@ class TenantImport:
             by_name = {one.table.name: one for one in self.loaded}
             for component in self.scope.selection.components:
                 together = [by_name[table.name] for table in component]
-                self.scope.observer(Looking(f"inserting into {', '.join(str(table.name) for table in component)}"))
+                self.scope.observer(Reading(f"inserting into {', '.join(str(table.name) for table in component)}"))
                 row = connection.execute(_insert(together)).fetchone()
                 inserted.extend(row or ())
             # Deferred constraints are checked now, and not at COMMIT, where a violation could not be explained.
@@ -377,7 +377,7 @@ class TenantImport:
 
     def _compare(self, one: Loaded) -> None:
         """Raises Failed if the result differs from what was exported: then nothing of it is kept."""
-        self.scope.observer(Looking(f"comparing {one.table.name} with the export"))
+        self.scope.observer(Reading(f"comparing {one.table.name} with the export"))
         there = sql.SQL("(SELECT {} FROM {} AS t WHERE {})").format(
             selected(one.copy.columns), one.table.rows, one.table.belongs(self.export.key)
         )

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from tenantry.backups.triggers import disable_triggers, enable_triggers
 from tenantry.errors import Failed, Interrupted, Refused
-from tenantry.execution.events import LocksRefused, Looking
+from tenantry.execution.events import LocksRefused, Reading
 from tenantry.execution.tenant_table import Tenant
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
@@ -76,7 +76,7 @@ class TenantRemoval:
         found = {}
         for component in components:
             for table in component:
-                self.scope.observer(Looking(f"the rows of {table.name}"))
+                self.scope.observer(Reading(f"the rows of {table.name}"))
                 found[table.name] = self.scope.count(table, table.goes(self.tenant.key))
         return found
 
@@ -162,7 +162,7 @@ class TenantRemoval:
                     elif took > SLOW:
                         self._size = max(size // 2, LEAST)
                     if deleted:
-                        self.scope.observer(Looking(f"{table.name}: {counted(done, 'row')} removed"))
+                        self.scope.observer(Reading(f"{table.name}: {counted(done, 'row')} removed"))
                     if deleted < size:
                         break
         return done
@@ -298,7 +298,7 @@ class TenantRemoval:
             parent, child = reference.of_parent, reference.of_child
             assert parent is not None
             if relation is None:
-                self.scope.observer(Looking(f"references to {parent.name}: {reference.columns}"))
+                self.scope.observer(Reading(f"references to {parent.name}: {reference.columns}"))
             table = self.scope.selection.schema.tables[reference.child]
             others = sql.SQL("true") if child is None else sql.SQL("({}) IS NOT TRUE").format(child.goes(key, "c"))
             rows = (

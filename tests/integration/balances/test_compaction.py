@@ -9,7 +9,7 @@ import pytest
 from balances.stock import MakeStock, Stock
 from balances.writers import writing
 from tenantry.balances.compaction import compact
-from tenantry.balances.selection import subjects
+from tenantry.balances.selection import selected_ledgers
 from tenantry.execution.session import Session
 from tenantry.model.ledger import Ledger
 
@@ -31,7 +31,7 @@ def shop(stock: MakeStock) -> Stock:
 def ledger(shop: Stock) -> Ledger:
     """The ledger, as the commands see it."""
     with closing(shop.connect(autocommit=True)) as session:
-        return subjects(Session.begin(shop.target, session, shop.spec))[0].ledger
+        return selected_ledgers(Session.begin(shop.target, session, shop.spec))[0].ledger
 
 
 def test_what_a_writer_holds_is_skipped(shop: Stock) -> None:
@@ -44,10 +44,10 @@ def test_what_a_writer_holds_is_skipped(shop: Stock) -> None:
         writer.commit()
         writer.execute(MOVE.format(1))
         session.execute("SET lock_timeout = '5s'")
-        assert compact(session, ledger(shop), left=0) >= 3
+        assert compact(session, ledger(shop), idle_seconds=0) >= 3
         assert shop.rows(SLOTS) == [(1,)]
         writer.rollback()
-        assert compact(session, ledger(shop), left=0) == 1
+        assert compact(session, ledger(shop), idle_seconds=0) == 1
     assert shop.rows(SLOTS) == [(0,)]
     assert shop.false() == []
     moments = shop.rows(
@@ -60,7 +60,7 @@ def test_what_moved_lately_is_left_alone(shop: Stock) -> None:
     """A slot that a writer may come back to in a moment stays its own."""
     shop.execute(MOVE.format(1))
     with closing(shop.connect(autocommit=True)) as session:
-        assert compact(session, ledger(shop), left=3600) == 0
+        assert compact(session, ledger(shop), idle_seconds=3600) == 0
     assert shop.rows(SLOTS) == [(1,)]
 
 
@@ -72,7 +72,7 @@ def test_beside_writers(shop: Stock) -> None:
         folded = 0
         # Until both have done enough, whichever of them is quicker here.
         while (folded < 50 or load.committed < 50) and not load.over.is_set():
-            folded += compact(session, subject, left=0)
+            folded += compact(session, subject, idle_seconds=0)
     assert folded >= 50
     assert load.wrong == []
     assert shop.false() == []

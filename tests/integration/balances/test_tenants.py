@@ -20,7 +20,7 @@ from tenantry import (
     sample,
 )
 from tenantry.errors import Refused
-from tenantry.execution.events import Event, Found
+from tenantry.execution.events import Event, FindingReported
 from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -182,7 +182,7 @@ def test_discrepancies_by_tenant(kitchens: Kitchens) -> None:
     found: list[Finding] = []
 
     def keep(event: Event) -> None:
-        if isinstance(event, Found):
+        if isinstance(event, FindingReported):
             found.append(event.finding)
 
     result = reconcile_balances(kitchens.target, kitchens.spec, ReconcileOptions(), keep)

@@ -235,4 +235,4 @@ def test_without_the_extension_it_says_so(database: Any, role: Callable[..., str
 
 def test_every_kind_has_a_remedy() -> None:
     """And none ends a sentence that the finding goes on with."""
-    assert all(kind.remedy and not kind.says.endswith(".") for kind in KINDS.values())
+    assert all(kind.remedy and not kind.why.endswith(".") for kind in KINDS.values())

@@ -13,7 +13,7 @@ import pytest
 from reports.reporting import finding, reported
 from tenantry import ReportObserver
 from tenantry.errors import ExitStatus
-from tenantry.execution.events import CommandEnded, Connected, Distributed, Found, LocksRefused, StepEvent
+from tenantry.execution.events import CommandEnded, Connected, Distributed, FindingReported, LocksRefused, StepEvent
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Severity
 from tenantry.model.name import Name
@@ -69,9 +69,11 @@ def tell(report: ReportObserver) -> None:
         )
     samples = ({"id": 7, "code": "x" * 400}, {"id": 8, "code": None})
     report(
-        Found(finding(message="3 rows of orders without a tenant", remedy="Give them one.", samples=samples, count=3))
+        FindingReported(
+            finding(message="3 rows of orders without a tenant", remedy="Give them one.", samples=samples, count=3)
+        )
     )
-    report(Found(finding(severity=Severity.WARNING, message="An index is never used")))
+    report(FindingReported(finding(severity=Severity.WARNING, message="An index is never used")))
     report(CommandEnded("1 error and 1 warning", "Look at the first finding first."))
 
 

@@ -13,7 +13,7 @@ from reports.parsed_page import Page
 from reports.reporting import HOSTILE, finding, only_report, read_report, reported
 from servers import Database
 from tenantry.errors import ExitStatus
-from tenantry.execution.events import Found
+from tenantry.execution.events import FindingReported
 from tenantry.model.finding import Severity
 
 SCHEMA = """
@@ -65,7 +65,11 @@ def test_ten_thousand_findings(tmp_path: Path) -> None:
     tracemalloc.start()
     for number in range(10_000):
         severity = Severity.ERROR if number % 100 == 99 else Severity.WARNING
-        report(Found(finding(severity=severity, message=f"Finding {number}", samples=(sample,) * 25, count=10**12)))
+        report(
+            FindingReported(
+                finding(severity=severity, message=f"Finding {number}", samples=(sample,) * 25, count=10**12)
+            )
+        )
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 60_000_000

@@ -10,7 +10,7 @@ from acceptance.round_trip import checksums
 from rollback.conftest import Business
 from tenantry import RollbackOptions, rollback
 from tenantry.errors import ExitStatus, Failed, Refused
-from tenantry.execution.events import Event, Found, StepEvent
+from tenantry.execution.events import Event, FindingReported, StepEvent
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.plan import Phase
 
@@ -254,7 +254,7 @@ class Listener:
 
     def __call__(self, event: Event) -> None:
         match event:
-            case Found(finding):
+            case FindingReported(finding):
                 self.findings.append(finding)
 
 

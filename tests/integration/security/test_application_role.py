@@ -49,7 +49,16 @@ from tenantry import (
     validate,
 )
 from tenantry.checks.families import VERIFICATION
-from tenantry.execution.events import Event, FillAdvanced, FillFinished, FillStarted, Found, Looking, Said, StepEvent
+from tenantry.execution.events import (
+    Event,
+    FillAdvanced,
+    FillFinished,
+    FillStarted,
+    FindingReported,
+    Notice,
+    Reading,
+    StepEvent,
+)
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -152,7 +161,9 @@ class Meanwhile:
         self.moments = 0
 
     def __call__(self, event: Event) -> None:
-        if not isinstance(event, StepEvent | FillAdvanced | Looking | Said | FillStarted | FillFinished | Found):
+        if not isinstance(
+            event, StepEvent | FillAdvanced | Reading | Notice | FillStarted | FillFinished | FindingReported
+        ):
             return
         now, self.left = self.left[: self.each], self.left[self.each :]
         self.moments += bool(now)

@@ -12,7 +12,7 @@ import pytest
 
 from tenantry import RemoveOptions, create_key, list_keys, preview_removal, remove_tenant
 from tenantry.errors import Failed, Interrupted, Refused
-from tenantry.execution.events import Event, Looking
+from tenantry.execution.events import Event, Reading
 from tenants.conftest import Isolated, content
 
 pytestmark = pytest.mark.server
@@ -25,7 +25,7 @@ def once(said: str, act: Callable[[], object]) -> Callable[[Event], None]:
     left = [act]
 
     def observe(event: Event) -> None:
-        if isinstance(event, Looking) and event.at.startswith(said) and left:
+        if isinstance(event, Reading) and event.at.startswith(said) and left:
             left.pop()()
 
     return observe

@@ -9,8 +9,8 @@ from unit.cli.calling import CommandLine
 
 
 def test_options(line: CommandLine) -> None:
-    assert line("conflicts.find_conflicts", "conflicts").named == {"whole": False}
-    assert line("conflicts.find_conflicts", "conflicts --output rows.csv").named == {"whole": True}
+    assert line("conflicts.find_conflicts", "conflicts").named == {"all_rows": False}
+    assert line("conflicts.find_conflicts", "conflicts --output rows.csv").named == {"all_rows": True}
     Path("rows.csv").write_text("mine")
     assert line.run("conflicts --output rows.csv") == 4
     assert "exists already" in line.capsys.readouterr().err

@@ -28,7 +28,7 @@ def page(folder: Path) -> Page:
 def test_a_list_ends_where_the_room_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """And says how many there are in all; some lines stay free."""
     shown = page(tmp_path)
-    shown.list([(Text("- "), Text(f"entry {n}")) for n in range(50)], "entries", most=40, heading="All:", spare=3)
+    shown.list([(Text("- "), Text(f"entry {n}")) for n in range(50)], "entries", most=40, heading="All:", spare_lines=3)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "All:"
     assert lines[-1].endswith("more, 50 entries in all")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tenantry import Outline, Planned
+from tenantry import Outline, PlannedStep
 from tenantry.planning import make_plan
 from unit.cli.calling import CommandLine
 from unit.planning.shop import LINES, PRODUCTS, SALES, STORES, shop_spec
@@ -18,7 +18,7 @@ def planned(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = make_plan(shop_spec(), schema(TENANTS, STORES, SALES, LINES, PRODUCTS)).steps
     outline = Outline(
         command="plan", database="shop", server="PostgreSQL 18.0", tables=(), undecided={},
-        steps=tuple(Planned(step=step, in_force=False, statements=step.apply(), rows=1000) for step in steps),
+        steps=tuple(PlannedStep(step=step, in_force=False, statements=step.apply(), rows=1000) for step in steps),
     )  # fmt: skip
     monkeypatch.setattr("tenantry.cli.plan.run_plan", lambda *_, **__: outline)
 

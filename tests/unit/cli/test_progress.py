@@ -11,7 +11,7 @@ import pytest
 from tenantry.cli.progress import Lines, PhaseTotal, doing, step_line, watching
 from tenantry.cli.settings import Settings
 from tenantry.cli.terminal import Terminal
-from tenantry.execution.events import Looking, Said, StepEvent, ignore
+from tenantry.execution.events import Notice, Reading, StepEvent, ignore
 from tenantry.model.plan import Phase
 from tenantry.model.run import Activity, IndexBuild, StepAction
 from tenantry.reports.log import Log
@@ -56,7 +56,12 @@ def test_who_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     terminal = Terminal(command="migrate", settings=Settings(), log=Log(tmp_path, command="migrate", run="1"))
     watcher = watching(terminal)
     assert isinstance(watcher, Lines)
-    for one in (event(StepAction.STARTED), event(StepAction.FAILED, message="no"), Said("a word"), Looking("the rows")):
+    for one in (
+        event(StepAction.STARTED),
+        event(StepAction.FAILED, message="no"),
+        Notice("a word"),
+        Reading("the rows"),
+    ):
         watcher(one)
     watcher.close()
     said = capsys.readouterr().out

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tenantry import Outline, Planned
+from tenantry import Outline, PlannedStep
 from tenantry.cli.progress import Lines
 from tenantry.cli.render_plan import show_steps
 from tenantry.cli.settings import Settings
 from tenantry.cli.status import shown
 from tenantry.cli.terminal import Terminal
 from tenantry.errors import Refused
-from tenantry.execution.events import Found, StepEvent
+from tenantry.execution.events import FindingReported, StepEvent
 from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -79,7 +79,7 @@ def test_a_plan(plan: Plan, screen: tuple[Terminal, Callable[[], str]], columns:
     terminal, told = screen
     outline = Outline(
         command="plan", database="shop", server="PostgreSQL 18.0", tables=(),
-        steps=tuple(Planned(step=step, in_force=False, statements=step.apply(), rows=1000) for step in plan.steps),
+        steps=tuple(PlannedStep(step=step, in_force=False, statements=step.apply(), rows=1000) for step in plan.steps),
         undecided={Name("public", f"undecided_{number}"): "nobody has said" for number in range(40)},
     )  # fmt: skip
     findings = [
@@ -110,7 +110,9 @@ def test_a_run(plan: Plan, screen: tuple[Terminal, Callable[[], str]], columns: 
     terminal, told = screen
     watcher = Lines(terminal=terminal)
     for number in range(40):
-        watcher(Found(Finding(name="x", severity=Severity.WARNING, message=f"public.{ALIKE}_{number} is slow")))
+        watcher(
+            FindingReported(Finding(name="x", severity=Severity.WARNING, message=f"public.{ALIKE}_{number} is slow"))
+        )
     for number, step in enumerate(plan.steps, start=1):
         for action in (StepAction.STARTED, StepAction.APPLIED):
             watcher(StepEvent(step=step, action=action, number=number, total=len(plan.steps)))

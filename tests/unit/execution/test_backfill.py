@@ -34,7 +34,7 @@ def test_limits(size: float, seconds: float, exceeds: bool) -> None:
 def paced(pace: BatchSizer, seconds_a_page: Callable[[int], float], batches: int, *, crowded: bool = False) -> int:
     for _ in range(batches):
         pages = pace.ask(crowded=crowded)
-        pace.took(pages, pages * seconds_a_page(pages))
+        pace.record(pages, pages * seconds_a_page(pages))
     return pace.ask(crowded=crowded)
 
 
@@ -57,7 +57,7 @@ def test_pace_gives_way() -> None:
 def test_last_batch_of_a_unit_says_little() -> None:
     """A batch that was cut short by its unit's end does not make the next one smaller."""
     pace = BatchSizer(target=0.25, pages=500, most=8192)
-    pace.took(3, 0.002)
+    pace.record(3, 0.002)
     assert pace.ask(crowded=False) == 500
 
 

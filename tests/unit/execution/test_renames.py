@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tenantry.execution.renames import known
+from tenantry.execution.renames import current_names
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Trigger
@@ -29,5 +29,5 @@ def test_only_names_of_tables_are_replaced(text: str, now: str) -> None:
     touch = Trigger(name="t", before=False, row=True, events=("INSERT",), enabled="O", function=Name("public", "f"))
     step = DropUserTrigger(phase=Phase.DISTRIBUTE, table=WAS, trigger=touch)
     before = {"trigger": text, "comment": "the key of public.sales", "owner": "public.sales"}
-    (found,) = known(journal(entry(step, before=before, named=NOW))).entries.values()
+    (found,) = current_names(journal(entry(step, before=before, named=NOW))).entries.values()
     assert found.before == {**before, "trigger": now}

@@ -12,7 +12,18 @@ from tenantry.model.name import Name
 from tenantry.model.ownership import Ownership
 from tenantry.model.plan import Phase
 from tenantry.planning import make_plan
-from tenantry.planning.diff import State, altered, asked, compare, ended, enders, made, orphaned, reached, too_early
+from tenantry.planning.diff import (
+    State,
+    altered,
+    compare,
+    ended,
+    enders,
+    made,
+    orphaned,
+    reached,
+    steps_to_read,
+    too_early,
+)
 from tenantry.planning.plan import Plan
 from tenantry.postgres.journal import Entry
 from tenantry.steps import AddTenantColumn, AssignmentTrigger, DropTrigger, Step, TenantForeignKey
@@ -88,7 +99,7 @@ def test_what_is_asked_of_the_catalog() -> None:
     """What the journal knows nothing of is asked only where the catalog can tell; a fill only where it is exact."""
     plan = make_plan(shop_spec(), schema(TENANTS, STORES, SALES, LINES, PRODUCTS))
     entries = journal(*(entry(step, state="done") for step in plan.steps if step.phase is Phase.BACKFILL))
-    quick, exact = (asked(plan.steps, entries, exact=one) for one in (False, True))
+    quick, exact = (steps_to_read(plan.steps, entries, exact=one) for one in (False, True))
     assert {step.phase for step in exact if step not in quick} == {Phase.BACKFILL}
     assert not [step for step in quick if step.journaled]
 

@@ -9,7 +9,7 @@ from tenantry.errors import Failed
 from tenantry.model.distribution import Distribution
 from tenantry.model.finding import Severity
 from tenantry.reports import builder
-from tenantry.reports.builder import Doing, Gathering
+from tenantry.reports.builder import CurrentAction, Gathering
 from tenantry.reports.report import Action
 from unit.schemas import name
 
@@ -38,7 +38,7 @@ def test_what_has_no_room_is_counted(gathered: Gathering, monkeypatch: pytest.Mo
     monkeypatch.setattr(builder, "WAITS", 1)
     monkeypatch.setattr(builder, "FINDINGS", 3)
     for _ in range(5):
-        gathered.add(Doing(at=0, title="a"), Action.APPLIED, 10, {"waited": 200.0})
+        gathered.add(CurrentAction(at=0, title="a"), Action.APPLIED, 10, {"waited": 200.0})
     assert (len(gathered.timeline), gathered.timeline_left_out) == (2, 3)
     assert (len(gathered.waits), gathered.waits_left_out) == (1, 4)
     assert gathered.measures.steps == 5
@@ -61,8 +61,8 @@ def test_samples_and_tenants(gathered: Gathering, monkeypatch: pytest.MonkeyPatc
 
 
 def test_rows_of_a_second(gathered: Gathering) -> None:
-    gathered.add(Doing(at=100, title="fill", key="k", rows=50), Action.APPLIED, 600, {})
-    gathered.add(Doing(at=600, title="fill", key="k", rows=50), Action.APPLIED, 600, {"rows": 0})
+    gathered.add(CurrentAction(at=100, title="fill", key="k", rows=50), Action.APPLIED, 600, {})
+    gathered.add(CurrentAction(at=600, title="fill", key="k", rows=50), Action.APPLIED, 600, {"rows": 0})
     first, second = gathered.timeline
     assert (first.milliseconds, first.rows, first.rows_per_second) == (500, 50, 100)
     assert (second.rows, second.rows_per_second) == (0, None)
@@ -70,12 +70,12 @@ def test_rows_of_a_second(gathered: Gathering) -> None:
 
 def test_waits(gathered: Gathering) -> None:
     """Long ones, those that were tried again, and those in which somebody was seen to be in the way."""
-    gathered.add(Doing(at=0, title="short"), Action.APPLIED, 10, {"waited": builder.WORTH - 1})
-    gathered.add(Doing(at=0, title="long"), Action.APPLIED, 300, {"waited": builder.WORTH})
-    gathered.add(Doing(at=0, title="again"), Action.APPLIED, 300, {"tries": 2})
-    seen = Doing(at=100, title="seen", table="public.a")
+    gathered.add(CurrentAction(at=0, title="short"), Action.APPLIED, 10, {"waited": builder.WORTH - 1})
+    gathered.add(CurrentAction(at=0, title="long"), Action.APPLIED, 300, {"waited": builder.WORTH})
+    gathered.add(CurrentAction(at=0, title="again"), Action.APPLIED, 300, {"tries": 2})
+    seen = CurrentAction(at=100, title="seen", table="public.a")
     seen.blocked(400, 50, ["pid 1"], behind=2)
-    seen.blocked(700, 650, ["pid 2", "pid 1"], behind=1, again=True)
+    seen.blocked(700, 650, ["pid 2", "pid 1"], behind=1, retried=True)
     gathered.add(seen, Action.APPLIED, 800, {})
     assert [wait.title for wait in gathered.waits] == ["long", "again", "seen"]
     wait = gathered.waits[-1]

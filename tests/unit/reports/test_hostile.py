@@ -10,7 +10,7 @@ import pytest
 from reports.parsed_page import Page
 from reports.reporting import HOSTILE, finding, read_report, read_table, reported
 from tenantry.errors import ExitStatus, Failed
-from tenantry.execution.events import Distributed, Found, Looking
+from tenantry.execution.events import Distributed, FindingReported, Reading
 from tenantry.model.distribution import Distribution
 from tenantry.model.name import Name
 
@@ -23,8 +23,10 @@ def hostile(tmp_path: Path) -> Path:
     report = reported(tmp_path, export=True, options={"table": [*HOSTILE.values()]})
     for value in (*HOSTILE.values(), LONG):
         name = Name("public", value[:60])
-        report(Looking(value))
-        report(Found(finding(message=value, remedy=value, table=name, samples=({value: value, "null": None},))))
+        report(Reading(value))
+        report(
+            FindingReported(finding(message=value, remedy=value, table=name, samples=({value: value, "null": None},)))
+        )
         report(Distributed(Distribution(table=name, rows=3, without_tenant=1, tenants=1, largest=((value, 2),))))
     report.end(ExitStatus.FAILED, Failed(HOSTILE["html"], remedy=HOSTILE["ansi"], details=[*HOSTILE.values(), LONG]))
     assert report.path is not None
@@ -67,7 +69,7 @@ def test_html(hostile: Path) -> None:
 def test_samples_that_were_asked_for(tmp_path: Path) -> None:
     """--samples says how many."""
     report = reported(tmp_path, options={"samples": 50})
-    report(Found(finding(samples=({"a": 1},) * 100)))
+    report(FindingReported(finding(samples=({"a": 1},) * 100)))
     report.end(ExitStatus.FINDINGS)
     assert report.path is not None
     assert len(read_report(report.path)["findings"][0]["samples"]) == 50

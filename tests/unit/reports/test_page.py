@@ -9,7 +9,7 @@ import pytest
 from reports.parsed_page import Page
 from reports.reporting import finding, reported
 from tenantry.errors import ExitStatus, Refused
-from tenantry.execution.events import Found
+from tenantry.execution.events import FindingReported
 from tenantry.reports import page
 from tenantry.reports.builder import Gathering
 from tenantry.reports.report import Verdict
@@ -44,7 +44,7 @@ def test_a_refusal(tmp_path: Path) -> None:
     """What is wrong, and what to do; as many findings as there is room for, and how many more there are."""
     report = reported(tmp_path)
     for number in range(page.FINDINGS + 3):
-        report(Found(finding(message=f"finding {number}.")))
+        report(FindingReported(finding(message=f"finding {number}.")))
     whole = Page(page.html(report.report(ExitStatus.REFUSED, Refused("It is unsafe", remedy="Do that"))))
     for words in ("Refused, a person must decide", "It is unsafe", "Do that", "finding 299."):
         assert words in whole.text

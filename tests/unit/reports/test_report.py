@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from reports.reporting import read_report, reported
 from tenantry.errors import ExitStatus
-from tenantry.execution.events import CommandBegan, CommandEnded, Distributed, Looking
+from tenantry.execution.events import CommandBegan, CommandEnded, Distributed, Reading
 from tenantry.model.distribution import Distribution
 from tenantry.model.name import Name
 from tenantry.reports import charts
@@ -31,9 +31,9 @@ def test_a_report_that_cannot_be_written_meanwhile_stops_nothing(
     monkeypatch.setattr("tenantry.reports.report_observer.EVERY", 0.0)
     report = reported(tmp_path / "reports")
     (tmp_path / "reports").rename(tmp_path / "away")
-    report(Looking("the rows"))
+    report(Reading("the rows"))
     (tmp_path / "away").rename(tmp_path / "reports")
-    report(Looking("more rows"))
+    report(Reading("more rows"))
     assert report.path is not None
     assert read_report(report.path)["stopped_at"] == "more rows"
     report.end(ExitStatus.DONE)

@@ -15,7 +15,7 @@ from tenantry.execution.events import (
     Connected,
     FillAdvanced,
     LocksRefused,
-    Looking,
+    Reading,
     SessionActivity,
     StatementRan,
     StepEvent,
@@ -50,7 +50,7 @@ def test_a_step(watching: ReportObserver) -> None:
     """With its statements, where they are asked for; options that were not given are none."""
     watching(step(StepAction.STARTED))
     watching(StatementRan(Statement(sql=sql.SQL("SELECT 1")), 1.25))
-    watching(step(StepAction.APPLIED, waited=3.14, held=2.0, tries=2, rows=7))
+    watching(step(StepAction.APPLIED, waited=3.14, lock_held=2.0, tries=2, rows=7))
     report = ended(watching)
     entry = next(one for one in report.timeline if one.key is not None)
     assert (entry.action, entry.table, entry.phase) == (Action.APPLIED, "public.sales", "enforce")
@@ -70,7 +70,7 @@ def test_steps_that_were_there(watching: ReportObserver) -> None:
 
 def test_a_step_that_was_passed_over(watching: ReportObserver) -> None:
     """It was never begun, and is an entry of its own; what was looked at before it was no more than that."""
-    watching(Looking("the rows"))
+    watching(Reading("the rows"))
     watching(step(StepAction.LEFT, message="somebody has changed it"))
     looked, left = ended(watching).timeline[-2:]
     assert (looked.title, looked.action, looked.message) == ("the rows", Action.LOOKED, "")
@@ -101,7 +101,7 @@ def test_who_was_in_the_way(watching: ReportObserver) -> None:
 
 def test_where_it_stopped(watching: ReportObserver) -> None:
     """What was under way, and the error in the place of an outcome."""
-    watching(Looking("the rows of sales"))
+    watching(Reading("the rows of sales"))
     report = ended(watching, ExitStatus.FAILED, Failed("The disk is full", remedy="Make room"))
     assert (report.stopped_at, report.outcome, report.next_step) == (
         "the rows of sales",
@@ -127,7 +127,7 @@ def test_where_and_what(watching: ReportObserver) -> None:
 def test_a_run_that_never_began(tmp_path: Path) -> None:
     """It leaves no report."""
     made = ReportObserver(tmp_path / "reports", command="plan", export=True)
-    made(Looking("something"))
+    made(Reading("something"))
     made.end(ExitStatus.DONE)
     assert (made.path, made.exports) == (None, ())
     assert not (tmp_path / "reports").exists()

@@ -19,7 +19,7 @@ def test_the_list() -> None:
 
 def test_putting_it_back() -> None:
     """A block whose values are literals; only what is ours is taken from the role."""
-    text = restore(name("a"), "TABLE", 'r"ole', before=BEFORE, ours=["SELECT"], revoked=["TRUNCATE"]).as_string(None)
+    text = restore(name("a"), "TABLE", 'r"ole', before=BEFORE, granted=["SELECT"], revoked=["TRUNCATE"]).as_string(None)
     assert text.startswith("DO $tenantry$")
     assert text.endswith("$tenantry$")
     assert '"grantee": "it\'\'s"' in text

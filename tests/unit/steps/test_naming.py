@@ -5,12 +5,12 @@ from __future__ import annotations
 from psycopg import sql
 
 from tenantry.model.name import Name
-from tenantry.steps.naming import ByOid, Renamed, Work, Written, forget, hops_of, source_of, tenant_of
+from tenantry.steps.naming import DynamicNames, Renamed, StaticNames, Work, forget, hops_of, source_of, tenant_of
 from unit.steps.examples import BY_STORE, SALES, STORES, TENANT, TENANTS, TO_STORE, texts
 
 
 def test_as_it_was_written() -> None:
-    names = Written()
+    names = StaticNames()
     assert hops_of(names, SALES, (TO_STORE,)) == (TO_STORE,)
     assert tenant_of(names, TENANT) == TENANT
     assert source_of(names, SALES, BY_STORE) == BY_STORE
@@ -26,7 +26,7 @@ def test_names_of_now() -> None:
 
 def test_by_oid_nothing_is_named() -> None:
     """Tables and columns are numbers, each once; what is ours is named: nobody renames it."""
-    names = ByOid(SALES)
+    names = DynamicNames(SALES)
     expression = source_of(names, SALES, BY_STORE).expression(names.new)
     text = names.ask("found", expression).as_string(None)
     assert "stores" not in text
@@ -40,7 +40,7 @@ def test_by_oid_nothing_is_named() -> None:
 
 def test_what_is_gone_is_left_out() -> None:
     """A statement whose names are not all there is not run, and one that runs into what is missing is caught."""
-    names = ByOid(SALES)
+    names = DynamicNames(SALES)
     text = names.ask("found", source_of(names, SALES, BY_STORE).expression(names.new)).as_string(None)
     assert "IS NOT NULL AND" in text
     assert text.count("gone := true;") >= 2
@@ -49,14 +49,14 @@ def test_what_is_gone_is_left_out() -> None:
 
 def test_a_percent_sign_is_none_of_formats() -> None:
     """The user's texts go through format()."""
-    text = ByOid(SALES).planned_anew(sql.SQL("SELECT 5 % 3"), sql.SQL("NEW")).as_string(None)
+    text = DynamicNames(SALES).planned_anew(sql.SQL("SELECT 5 % 3"), sql.SQL("NEW")).as_string(None)
     assert "SELECT 5 %% 3" in text
 
 
 WORK = Work(
     table=SALES,
     trigger="~t",
-    told=lambda names: names.ask("found", source_of(names, SALES, BY_STORE).expression(names.new)),
+    statements=lambda names: names.ask("found", source_of(names, SALES, BY_STORE).expression(names.new)),
 )
 
 
@@ -77,7 +77,7 @@ def test_the_work_is_told_twice() -> None:
 
 
 def test_work_that_names_nothing() -> None:
-    simple = Work(table=SALES, trigger="~t", told=None)
+    simple = Work(table=SALES, trigger="~t", statements=None)
     text, known = simple.compose()
     assert known == ()
     assert simple.remember(Name("tenantry", "f"), known) == ()

@@ -46,7 +46,7 @@ def test_says_what_others_ask(kind: type[Step]) -> None:
     assert kind.compared or kind.__name__ in ASKED, "can its definition be compared?"
     if kind.holds:
         assert own(kind, "values"), "how many rows have their values in it?"
-    if kind.kept:
+    if kind.preserved:
         assert kind.carries or own(kind, "keep") or kind.journaled, "others stand on what stays"
     names = [next(str(field.default) for field in fields(one) if field.name == "kind") for one in KINDS]  # type: ignore[arg-type]
     assert len(set(names)) == len(names)
@@ -214,11 +214,11 @@ SAID: dict[str, Callable[[Step], bool]] = {
     r'GRANT USAGE ON SCHEMA "(?!tenantry)': lambda s: (
         s.needs == "to grant USAGE of the schema" and s.application is not None and s.of_role
     ),
-    rf"(GRANT|REVOKE) .* ON TABLE {OWN}": lambda s: own(type(s), "grants_as_found"),
+    rf"(GRANT|REVOKE) .* ON TABLE {OWN}": lambda s: own(type(s), "original_grants"),
     rf"ALTER TABLE {OWN} ADD CONSTRAINT .* FOREIGN KEY": lambda s: s.beside is not None and s.category == "constraint",
-    rf"ALTER TABLE {OWN} ALTER COLUMN \S+ SET NOT NULL": lambda s: s.refuses_null and own(type(s), "as_found"),
+    rf"ALTER TABLE {OWN} ALTER COLUMN \S+ SET NOT NULL": lambda s: s.refuses_null and own(type(s), "original_table"),
     rf"ALTER TABLE {OWN} DROP CONSTRAINT (?!IF)|DROP INDEX {OWN}": lambda s: (
-        own(type(s), "as_found") and own(type(s), "clashes")
+        own(type(s), "original_table") and own(type(s), "clashes")
     ),
     r"CREATE POLICY": lambda s: bool(s.policies) and s.category == "row security",
     r"CREATE (CONSTRAINT )?TRIGGER": lambda s: s.trigger_function is not None or s.keeps is not None,

@@ -19,7 +19,7 @@ from tenantry.checks.base import CheckContext
 from tenantry.checks.business import search_path
 from tenantry.checks.fixes.cascades import Carried, UntrackedChangeError, carried, completed, unchanged_images
 from tenantry.checks.fixes.plan import Repair, noted
-from tenantry.checks.fixes.touched import Touched, unforeseen
+from tenantry.checks.fixes.touched import WrittenRows, unforeseen
 from tenantry.errors import Interrupted
 from tenantry.execution.backfill.workers import TRANSIENT_ERRORS
 from tenantry.execution.preflight.sql_statements import acts
@@ -228,7 +228,7 @@ class _Batches:
 
     def _change(self, cursor: psycopg.RawCursor[Any], relation: Name, addresses: Sequence[str]) -> int:
         named = relation.identifier.as_string(None)
-        before = Touched.by(cursor)
+        before = WrittenRows.by(cursor)
         for fix, one in self.carried:
             cursor.execute(one.before(), [list(addresses), named, fix])
         changed = cursor.execute(self.repair.change(), [list(addresses), named]).fetchall()
@@ -250,7 +250,7 @@ class _Batches:
             cursor.execute(unchanged_images(), [fix])
         return len(images)
 
-    def _foreseen(self, cursor: psycopg.RawCursor[Any], before: Touched) -> None:
+    def _foreseen(self, cursor: psycopg.RawCursor[Any], before: WrittenRows) -> None:
         """Raises UnforeseenError if rows without an image were written."""
         fixes = {self.repair.table: [self.fix]}
         for fix, one in self.carried:

@@ -10,7 +10,7 @@ from tenantry.checks.fixes.apply import Fixer, Repaired
 from tenantry.checks.fixes.cascades import carried
 from tenantry.checks.fixes.plan import FROM_PATHS, Repair, rule_repair, tenant_repairs
 from tenantry.checks.verdict import Families
-from tenantry.execution.events import Looking, Observer, Said
+from tenantry.execution.events import Notice, Observer, Reading
 from tenantry.model.finding import Family
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
@@ -88,10 +88,10 @@ def foreseen(fixer: Fixer, repair: Repair, rows: int) -> Correction:
 
 def corrected(fixer: Fixer, repair: Repair, observer: Observer) -> Correction:
     """Make a repair, and tell `observer` of it."""
-    observer(Looking(f"{repair.table}: fixing {repair.name}"))
+    observer(Reading(f"{repair.table}: fixing {repair.name}"))
     made = fixer.make(repair)
     observer(
-        Said(
+        Notice(
             f"{counted(made.fixed, 'row')} of {repair.table} fixed ({repair.name})",
             {"fixed": made.fixed, "left": made.left},
         )

@@ -20,19 +20,19 @@ _QUERIES = read_queries(Path(__file__).with_name("sql") / "fixing.sql")
 
 
 @dataclass(frozen=True, slots=True)
-class Touched:
+class WrittenRows:
     """The number of rows that a session has written, by table, as the server counts them; empty if it does not
     count."""
 
     rows: Mapping[Name, int]
 
     @classmethod
-    def by(cls, cursor: psycopg.RawCursor[Any]) -> Touched:
+    def by(cls, cursor: psycopg.RawCursor[Any]) -> WrittenRows:
         return cls({Name(schema, table): rows for schema, table, rows in cursor.execute(_QUERIES["written"]) if rows})
 
 
 def unforeseen(
-    cursor: psycopg.RawCursor[Any], schema: Schema, before: Touched, fixes: Mapping[Name, Sequence[int]]
+    cursor: psycopg.RawCursor[Any], schema: Schema, before: WrittenRows, fixes: Mapping[Name, Sequence[int]]
 ) -> list[Name]:
     """The user's tables with rows that this transaction has written since `before`, and that have no image.
 
@@ -41,7 +41,7 @@ def unforeseen(
     """
     written = {
         name: rows - before.rows.get(name, 0)
-        for name, rows in Touched.by(cursor).rows.items()
+        for name, rows in WrittenRows.by(cursor).rows.items()
         if rows > before.rows.get(name, 0) and name in schema.tables
     }
     tables = {leaf.name: table for table in fixes for leaf in leaves(schema, table)}

@@ -83,7 +83,7 @@ class Probe:
 
         return bool(self.guarded(once, relation_fill.relation))
 
-    def refuse_taken_back(self, left: Sequence[RelationFill], since: str | None) -> None:
+    def refuse_taken_back(self, unfinished: Sequence[RelationFill], since: str | None) -> None:
         """Raises Failed if a trigger reverts the change in rows that no other session has locked. It is tried three
         times: a row may have moved between its change and the check."""
 
@@ -94,17 +94,19 @@ class Probe:
             self.filled[relation_fill.relation] += changed or 0
             return changed == 0 or (row is not None and bool(row[0]))
 
-        for one in left:
+        for one in unfinished:
             if all(self.guarded(partial(taken_back, one), one.relation) for _ in range(3)):
                 self.guarded(partial(refuse_guarded, self.control, one), one.relation)
 
-    def held(self, left: Sequence[RelationFill], since: str, waited: float, worker: Worker) -> Failed:
+    def locked_rows_failure(
+        self, unfinished: Sequence[RelationFill], since: str, waited: float, worker: Worker
+    ) -> Failed:
         """Rows that other sessions have locked for `waited` seconds; `worker` waits for one of them, to find out which
         session it is."""
-        names = [name for one in left for name in names_of_holders(self.control, worker, one)]
-        count = sum(int(self.ask(one.relation, one.count(since))) for one in left)
+        names = [name for one in unfinished for name in names_of_holders(self.control, worker, one)]
+        count = sum(int(self.ask(one.relation, one.count(since))) for one in unfinished)
         return Failed(
-            f"{count} rows of {', '.join(str(one.relation) for one in left)} were locked by other sessions"
+            f"{count} rows of {', '.join(str(one.relation) for one in unfinished)} were locked by other sessions"
             f" for {waited:.0f} s" + (f": {'; '.join(names)}" if names else ""),
             remedy=f"wait until those transactions end, or end them, then {AGAIN}",
             details=names,
@@ -219,7 +221,7 @@ def backfill(
     begun = time.monotonic()
     with ExitStack() as stack:
         sessions = [stack.enter_context(connections(f"fill {n}")) for n in range(1, max(1, workers) + 1)]
-        crew = WorkerPool(
+        pool = WorkerPool(
             workers=[_worker(session, stop, options) for session in sessions],
             observer=observer,
             throttle=throttle,
@@ -229,10 +231,10 @@ def backfill(
         # For queries between transactions, such as a relation's size.
         control.cursor.execute(QUERIES["impatience"], [f"{options.lock_timeout * 1000:.0f}ms"])
         watch = stack.enter_context(connections("fill watch"))
-        stack.enter_context(_watched(throttle, watch, [worker.pid for worker in crew.workers]))
+        stack.enter_context(_watched(throttle, watch, [worker.pid for worker in pool.workers]))
         probe = Probe(control=control, step=fill.key, stop=stop, filled=Counter())
-        _Run(fill=fill, crew=crew, probe=probe, options=options).go()
-    everyone = [control, *crew.workers]
+        _Run(fill=fill, pool=pool, probe=probe, options=options).go()
+    everyone = [control, *pool.workers]
     return FillResult(
         rows=probe.filled.total(),
         seconds=time.monotonic() - begun,
@@ -268,7 +270,7 @@ def _watched(throttle: Throttle, connection: psycopg.Connection[Any], workers: l
 @dataclass(slots=True, kw_only=True)
 class _Run:
     fill: Backfill
-    crew: WorkerPool
+    pool: WorkerPool
     probe: Probe
     options: BackfillOptions
     begun: str = ""
@@ -288,52 +290,52 @@ class _Run:
         striped = self.fill.purpose == "fill"
         while True:
             if not self.probe.ask(relation, relation_fill.pending()):
-                self.crew.tell(FillStarted(relation, 0))
+                self.pool.tell(FillStarted(relation, 0))
                 return
-            passing = self._recorded(relation_fill) if striped else self._whole(relation_fill)
+            passing = self._recorded(relation_fill) if striped else self._full_pass(relation_fill)
             pages = sum(unit.past - unit.next for unit in passing.units) if striped else 0
-            self.crew.tell(FillStarted(relation, pages))
+            self.pool.tell(FillStarted(relation, pages))
             try:
                 self._pass(passing)
                 return
             except RewrittenError:
-                self.crew.pause(f"{relation} was rewritten meanwhile: its backfill starts again")
+                self.pool.pause(f"{relation} was rewritten meanwhile: its backfill starts again")
 
     def _complete(self) -> None:
         waited, pause, idle, remaining, passes = 0.0, 0.1, 0, -1, 0
-        while left := self._left(passes):
+        while unfinished := self._unfinished(passes):
             passes += 1
-            if sum(self._pass(self._whole(one)) for one in left) > 0:
-                before, remaining = remaining, sum(self._remaining(one) for one in left)
+            if sum(self._pass(self._full_pass(one)) for one in unfinished) > 0:
+                before, remaining = remaining, sum(self._remaining(one) for one in unfinished)
                 idle = idle + 1 if remaining == before else 0
-                if idle >= (IDLE_SWEEPS if any(one.overrides for one in left) else IDLE_PASSES):
-                    self.probe.refuse_taken_back(left, self.begun)
+                if idle >= (IDLE_SWEEPS if any(one.overrides for one in unfinished) else IDLE_PASSES):
+                    self.probe.refuse_taken_back(unfinished, self.begun)
                     idle = 0
                 waited, pause = 0.0, 0.1
                 continue
-            if any(self.probe.advances(one, self.begun) for one in left):
+            if any(self.probe.advances(one, self.begun) for one in unfinished):
                 continue
             if waited >= self.options.budget:
-                raise self.probe.held(left, self.begun, waited, self.crew.workers[0])
+                raise self.probe.locked_rows_failure(unfinished, self.begun, waited, self.pool.workers[0])
             if waited == 0.0:
-                self.crew.pause(
-                    f"{left[0].relation}: the remaining rows are locked by other sessions; waiting for them"
+                self.pool.pause(
+                    f"{unfinished[0].relation}: the remaining rows are locked by other sessions; waiting for them"
                 )
             time_to_wait = min(pause, self.options.budget - waited)
-            if self.crew.stop.wait(time_to_wait):
+            if self.pool.stop.wait(time_to_wait):
                 raise interrupted()
             waited, pause = waited + time_to_wait, min(pause * random.uniform(1.5, 2.5), LONGEST_PAUSE)
 
-    def _left(self, passes: int) -> list[RelationFill]:
+    def _unfinished(self, passes: int) -> list[RelationFill]:
         """The relations that need another pass after this number."""
         lasting = self.begun if self.fill.purpose == "fill" else None
         # A sweep follows the fill: deriving every row again only to compare is left to the sweep.
-        left = [one for one in self.fill.fills if self.probe.ask(one.relation, one.pending(lasting))]
-        if not left or lasting or passes < FOLLOWING:
-            return left
-        still = [one for one in left if self.probe.ask(one.relation, one.pending(self.begun))]
+        unfinished = [one for one in self.fill.fills if self.probe.ask(one.relation, one.pending(lasting))]
+        if not unfinished or lasting or passes < FOLLOWING:
+            return unfinished
+        still = [one for one in unfinished if self.probe.ask(one.relation, one.pending(self.begun))]
         if not still:
-            self._let_go(left)
+            self._leave_to_sweep(unfinished)
         return still
 
     def _finish(self) -> None:
@@ -348,14 +350,14 @@ class _Run:
                 )
                 with suppress(psycopg.Error):
                     cursor.execute(analyze)
-            self.crew.tell(FillFinished(relation, rows))
+            self.pool.tell(FillFinished(relation, rows))
         # The step may be reverted and applied again, and then begins from the first page.
         self.probe.guarded(lambda: cursor.execute(QUERIES["forget_step"], [self.fill.key]), self.fill.table)
 
     def _recorded(self, relation_fill: RelationFill) -> BackfillPass:
         relation, cursor = relation_fill.relation, self.probe.control.cursor
         units = self.probe.guarded(
-            lambda: open_units(cursor, self.fill.key, relation, workers=len(self.crew.workers), most=self.options.unit),
+            lambda: open_units(cursor, self.fill.key, relation, workers=len(self.pool.workers), most=self.options.unit),
             relation,
         )
         first = units[0].next if units else 0
@@ -364,7 +366,7 @@ class _Run:
         )
         return self._new_pass(relation_fill, units=deque(units), stripes=Stripes(count=stripes), recorded=True)
 
-    def _whole(self, relation_fill: RelationFill) -> BackfillPass:
+    def _full_pass(self, relation_fill: RelationFill) -> BackfillPass:
         relation, cursor = relation_fill.relation, self.probe.control.cursor
         now = self.probe.guarded(lambda: extent(cursor, relation), relation)
         units = deque(divided(now.pages, self.options.unit))
@@ -373,22 +375,22 @@ class _Run:
     def _new_pass(self, relation_fill: RelationFill, *, units: Any, stripes: Stripes, recorded: bool) -> BackfillPass:
         # So that a unit has several batches in each stripe, and snapshots of other sessions end in the meantime.
         most = self.options.unit // 4 if stripes.count > 1 else self.options.unit
-        for worker in self.crew.workers:
+        for worker in self.pool.workers:
             worker.pace.most = max(1, most)
             worker.pace.pages = min(worker.pace.pages, worker.pace.most)
         return BackfillPass(fill=relation_fill, step=self.fill.key, units=units, stripes=stripes, recorded=recorded)
 
     def _pass(self, passing: BackfillPass) -> int:
         try:
-            return self.crew.go(passing)
+            return self.pool.go(passing)
         finally:
             self.probe.filled[passing.relation] += passing.rows
 
-    def _let_go(self, left: list[RelationFill]) -> None:
+    def _leave_to_sweep(self, unfinished: list[RelationFill]) -> None:
         """Leave rows that keep moving to the next sweep. Raises Failed if a trigger reverts the changes."""
-        self.probe.refuse_taken_back(left, None)
-        moving = ", ".join(str(one.relation) for one in left)
-        self.crew.pause(f"rows of {moving} keep moving between tenants: the next sweep corrects those")
+        self.probe.refuse_taken_back(unfinished, None)
+        moving = ", ".join(str(one.relation) for one in unfinished)
+        self.pool.pause(f"rows of {moving} keep moving between tenants: the next sweep corrects those")
 
     def _remaining(self, relation_fill: RelationFill) -> int:
         query = relation_fill.count(self.begun) if relation_fill.overrides else relation_fill.empty()

@@ -48,7 +48,7 @@ class RewrittenError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class BatchResult:
     """The result of a batch; `hot` of its session's recent `updates` were HOT. `rewritten`: the rows stay filled, but
     the relation has another file than when its fill began, so that no checkpoint is valid."""
 
@@ -96,20 +96,20 @@ class Worker:
     def fill(
         self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int,
         checkpoint: Checkpoint | None,
-    ) -> Done:  # fmt: skip
+    ) -> BatchResult:  # fmt: skip
         """One batch and its checkpoint, in one transaction. Raises psycopg.Error and Interrupted."""
         if self.overhead is None:
             _, self.overhead = self.patiently(lambda: self._run(statement, (0, 0), 1, 0, None))
         done, seconds = self.patiently(lambda: self._run(statement, pages, stripes, stripe, checkpoint))
         self.overhead = min(self.overhead, seconds)
-        self.pace.took(pages[1] - pages[0], seconds - self.overhead)
+        self.pace.record(pages[1] - pages[0], seconds - self.overhead)
         self.longest_batch = max(self.longest_batch, seconds)
         self.batches += 1
         return done
 
     def _run(
         self, statement: sql.Composed, pages: tuple[int, int], stripes: int, stripe: int, checkpoint: Checkpoint | None
-    ) -> tuple[Done, float]:
+    ) -> tuple[BatchResult, float]:
         """The result of a try, and the seconds that it took."""
         begun = time.monotonic()
         parameters = [f"({pages[0]},0)", f"({pages[1]},0)", stripes, stripe]
@@ -131,7 +131,7 @@ class Worker:
             self.connection.pin()
         row = (0, 0) if checkpoint is None else ours.fetchone()
         hot, updates = row or (0, 0)
-        return Done(rows=rows, hot=hot, updates=updates, rewritten=row is None), time.monotonic() - begun
+        return BatchResult(rows=rows, hot=hot, updates=updates, rewritten=row is None), time.monotonic() - begun
 
     def patiently(self, action: Callable[[], Result]) -> Result:
         """Try again after a deadlock, or a lock that could not be taken, with growing pauses."""
@@ -219,7 +219,7 @@ class BatchSizer:
             self._aim = min(self._aim * RECOVERY, self.target)
         return self.pages
 
-    def took(self, pages: int, seconds: float) -> None:
+    def record(self, pages: int, seconds: float) -> None:
         """Learn from a batch; one that was cut short, by the end of its unit, only shows what is too slow."""
         if pages < self.pages and seconds < self._aim:
             return
@@ -364,7 +364,7 @@ class WorkerPool:
     def _go_through(self, worker: Worker, passing: BackfillPass, unit: PageRange) -> None:
         stripes = passing.stripes.next()
         hot = updates = 0
-        before = Done(rows=0)
+        before = BatchResult(rows=0)
         for stripe in range(stripes):
             position = unit.next
             while position < unit.past and not passing.halted.is_set():
@@ -393,7 +393,7 @@ class WorkerPool:
 
     def _batch(
         self, worker: Worker, passing: BackfillPass, unit: PageRange, pages: tuple[int, int], stripes: int, stripe: int
-    ) -> Done:
+    ) -> BatchResult:
         # Before its last stripe no part of a unit is complete: it is started again after a crash.
         position = pages[1] if stripe == stripes - 1 else unit.next
         checkpoint = checkpointed(passing.step, passing.relation, unit, position) if passing.recorded else None

@@ -74,10 +74,10 @@ def preflight(
         found += slug_findings(scope, connection)
         found += encoding_findings(plan.ownership.tenant, scope, connection)
         found += stray_findings(scope, connection)
-    return tuple(sorted(map(_told, found), key=lambda finding: not finding.refuses))
+    return tuple(sorted(map(_as_sentence, found), key=lambda finding: not finding.refuses))
 
 
-def _told(finding: Finding) -> Finding:
+def _as_sentence(finding: Finding) -> Finding:
     """The remedy as a complete sentence, as others may follow it."""
     remedy = finding.remedy
     return replace(finding, remedy=f"{remedy[0].upper()}{remedy[1:]}.") if remedy else finding

@@ -84,7 +84,7 @@ def _dangling(table: Table, key: ForeignKey) -> sql.Composed:
 def stray_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """For tables that have their tenant column already. Cannot be forced."""
     holding = [(step, *step.holds_to_tenants) for step in scope.steps if step.holds_to_tenants is not None]
-    there = _there(connection, tuple(dict.fromkeys((step.table, column) for step, column, _ in holding)))
+    there = _existing_columns(connection, tuple(dict.fromkeys((step.table, column) for step, column, _ in holding)))
     for step, column, query in holding:
         if (step.table, column) in there and (rows := _count(connection, query)):
             yield refused(
@@ -98,7 +98,7 @@ def stray_findings(scope: Scope, connection: psycopg.Connection[Any]) -> Iterato
             )
 
 
-def _there(
+def _existing_columns(
     connection: psycopg.Connection[Any], columns: Sequence[tuple[Name, str]]
 ) -> frozenset[tuple[Name, str]]:  # fmt: skip
     """The columns that exist already."""

@@ -237,7 +237,7 @@ def executed_findings(scope: Scope) -> Iterator[Finding]:
     role = scope.application
     if role is None:
         return
-    given = {step.table: step.gives for step in scope.steps if step.gives is not None}
+    given = {step.table: step.granted_privileges for step in scope.steps if step.granted_privileges is not None}
     told: set[tuple[str, str, Name]] = set()
     for name in sorted(given):
         table, view = scope.schema.tables.get(name), scope.schema.views.get(name)

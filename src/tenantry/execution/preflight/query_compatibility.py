@@ -35,7 +35,7 @@ class Breakage:
 class Kind:
     """The message for a kind of breakage, with `{table}` and `{column}`. `fails`: it refuses the run."""
 
-    says: str
+    why: str
     remedy: str
     fails: bool
 
@@ -43,52 +43,52 @@ class Kind:
 NAME_COLUMNS = "name the columns"
 KINDS: Mapping[str, Kind] = {
     "insert-select-star": Kind(
-        says="INSERT … SELECT * takes one more column from {table} than its target has",
+        why="INSERT … SELECT * takes one more column from {table} than its target has",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
     "archive-select-star": Kind(
-        says="INSERT … SELECT * copies {table} to a table that gets {column}, too: it fails while only one has it",
+        why="INSERT … SELECT * copies {table} to a table that gets {column}, too: it fails while only one has it",
         remedy=NAME_COLUMNS,
         fails=False,
     ),
     "row-inserted": Kind(
-        says="a whole row of {table} is inserted into another table, which has one column fewer",
+        why="a whole row of {table} is inserted into another table, which has one column fewer",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
     "copy-without-columns": Kind(
-        says="COPY {table} FROM without a list of columns: the data has one column fewer",
+        why="COPY {table} FROM without a list of columns: the data has one column fewer",
         remedy="COPY {table} (its columns) FROM",
         fails=True,
     ),
     "copy-to-without-columns": Kind(
-        says="COPY {table} TO without a list of columns writes one more column",
+        why="COPY {table} TO without a list of columns writes one more column",
         remedy="COPY {table} (its columns) TO",
         fails=False,
     ),
     "natural-join": Kind(
-        says="NATURAL JOIN of {table} joins by {column}, too, where the other table has it, and silently loses rows",
+        why="NATURAL JOIN of {table} joins by {column}, too, where the other table has it, and silently loses rows",
         remedy="JOIN … USING (its columns)",
         fails=True,
     ),
     "function-lists-columns": Kind(
-        says="a function returns rows of {table} and lists their columns, one fewer than the table gets",
+        why="a function returns rows of {table} and lists their columns, one fewer than the table gets",
         remedy="return SELECT *, or RETURNS TABLE (…)",
         fails=True,
     ),
     "function-returns-star": Kind(
-        says="a function returns SELECT * of {table} as a list of columns, one fewer than the table gets",
+        why="a function returns SELECT * of {table} as a list of columns, one fewer than the table gets",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
     "select-star": Kind(
-        says="a prepared SELECT * of {table} fails until its session prepares it again: its result has one more column",
+        why="a prepared SELECT * of {table} fails until its session prepares it again: its result has one more column",
         remedy="name the columns; or run DEALLOCATE ALL or reconnect once the column exists",
         fails=False,
     ),
     "returning-star": Kind(
-        says="a prepared RETURNING * of {table} fails until its session prepares it again: its result has one more"
+        why="a prepared RETURNING * of {table} fails until its session prepares it again: its result has one more"
         " column",
         remedy="name the columns; or run DEALLOCATE ALL or reconnect once the column exists",
         fails=False,
@@ -133,7 +133,7 @@ def _finding(kind: str, table: Name, column: str, places: list[Passage]) -> Find
         table=table,
         count=len(places),
         samples=samples,
-        message=f"In {listed(names)}: {said.says.format(table=table, column=column)}",
+        message=f"In {listed(names)}: {said.why.format(table=table, column=column)}",
         remedy=said.remedy.format(table=table, column=column),
     )
 

@@ -269,10 +269,10 @@ class Reach:
     def superuser(self) -> bool:
         return any(self.standings[role].superuser for role in self.roles)
 
-    def way(self, of: str) -> Membership | None:
+    def membership_in(self, of: str) -> Membership | None:
         """The membership that leads there, from a role that is not predefined."""
-        ways = [one for one in self.memberships if one.of == of and one.member in self.having]
-        return min(ways, key=lambda one: (self._predefined(one.member), one.member != self.role), default=None)
+        candidates = [one for one in self.memberships if one.of == of and one.member in self.having]
+        return min(candidates, key=lambda one: (self._predefined(one.member), one.member != self.role), default=None)
 
     def _predefined(self, role: str) -> bool:
         return self.standings[role].predefined
@@ -329,16 +329,20 @@ def _whom(held: Possession) -> str:
 
 def _predefined(reach: Reach) -> Iterator[Finding]:
     for role in sorted(reach.having - {reach.role}):
-        way = reach.way(role)
+        membership_in = reach.membership_in(role)
         # Roles that a predefined role includes are revoked with it.
-        if not reach.standings[role].predefined or way is None or reach.standings[way.member].predefined:
+        if (
+            not reach.standings[role].predefined
+            or membership_in is None
+            or reach.standings[membership_in.member].predefined
+        ):
             continue
         severity, does = PREDEFINED.get(role, UNKNOWN)
-        can = "is a member of" if way.inherits and role in reach.having else "can act as"
+        can = "is a member of" if membership_in.inherits and role in reach.having else "can act as"
         yield _REPORTS[severity](
             name="application-power",
             message=f"{reach.role} {can} {role}, and {does}",
-            remedy=f"REVOKE {role} FROM {quoted(way.member)}",
+            remedy=f"REVOKE {role} FROM {quoted(membership_in.member)}",
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tenantry.errors import Interrupted, Refused, TenantryError
 from tenantry.execution.events import StepEvent
-from tenantry.execution.message import Aside
+from tenantry.execution.message import OwnStatement
 from tenantry.execution.runner import Runner
 from tenantry.execution.transaction import Guard, Outcome
 from tenantry.model.plan import ExecutionMode, Phase, Statement
@@ -32,7 +32,7 @@ Dependents = Callable[[Step], tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class StillApplied:
     """A step that is still applied, and why."""
 
     step: Step
@@ -42,16 +42,17 @@ class Left:
 @dataclass(slots=True, kw_only=True)
 class Reverting:
     """Reverts steps. With `keep`, steps that hold tenants' values stay. With `force`, a step that cannot be reverted is
-    left behind, as are those in `known`, by their keys and with the reason; otherwise the first one ends the run."""
+    left behind, as are those in `expected_failures`, by their keys and with the reason; otherwise the first one ends
+    the run."""
 
     runner: Runner
     dependents: Dependents
     keep: bool = False
     force: bool = False
-    known: Mapping[str, str] = field(default_factory=dict)
-    gone: Callable[[Statement], bool] = lambda statement: False
+    expected_failures: Mapping[str, str] = field(default_factory=dict)
+    concerns_dropped_table: Callable[[Statement], bool] = lambda statement: False
     """Whether a statement is about a table that others have dropped."""
-    left: list[Left] = field(default_factory=list)
+    still_applied: list[StillApplied] = field(default_factory=list)
 
     def all(self, entries: Iterable[Entry]) -> int:
         """Revert them, the last first; the number reverted or kept. Raises TenantryError."""
@@ -60,13 +61,13 @@ class Reverting:
             for number, entry in enumerate(ordered, start=1):
                 self.runner.halt()
                 self._one(entry, number, len(ordered))
-        return len(ordered) - len(self.left)
+        return len(ordered) - len(self.still_applied)
 
     def _one(self, entry: Entry, number: int, total: int) -> None:
         step = from_json(entry.value)
-        kept = self.keep and step.kept
-        if self.force and step.key in self.known:
-            self._leave(step, self.known[step.key], number, total)
+        kept = self.keep and step.preserved
+        if self.force and step.key in self.expected_failures:
+            self._leave(step, self.expected_failures[step.key], number, total)
             return
         try:
             self.runner.guarded(
@@ -79,13 +80,13 @@ class Reverting:
         except Interrupted:
             raise
         except TenantryError as error:
-            gone = self.runner.connection.closed or self.runner.connection.broken
-            if not self.force or gone:
+            concerns_dropped_table = self.runner.connection.closed or self.runner.connection.broken
+            if not self.force or concerns_dropped_table:
                 raise
             self._leave(step, error.message, number, total)
 
     def _leave(self, step: Step, reason: str, number: int, total: int) -> None:
-        self.left.append(Left(step=step, reason=reason))
+        self.still_applied.append(StillApplied(step=step, reason=reason))
         self.runner.observer(StepEvent(step=step, action=StepAction.LEFT, number=number, total=total, message=reason))
 
     def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
@@ -100,7 +101,7 @@ class Reverting:
                 statements,
                 [] if looked is None
                 else [Guard(sql=anything_built(looked), refuse=lambda: self._refuse_dependents(step))],
-                [Aside(sql=text) for text in settled],
+                [OwnStatement(sql=text) for text in settled],
             ), None  # fmt: skip
         if looked is not None:
             self._refuse_dependents(step)
@@ -118,7 +119,7 @@ class Reverting:
         alone = [step.moved_to(name) for name in detached(self.runner.connection, step.table, step.below)]
         steps = (step, *alone)
         given = [one.keep(entry.before) if kept else one.revert(entry.before) for one in steps]
-        return tuple(statement for part in given for statement in part if not self.gone(statement))
+        return tuple(statement for part in given for statement in part if not self.concerns_dropped_table(statement))
 
     def _refuse_dependents(self, step: Step) -> None:
         """PostgreSQL itself would refuse for a view, but drop an index of somebody else's silently."""

@@ -50,12 +50,12 @@ def obstacles(
     only reads.
     """
     steps = [from_json(entry.value) for entry in entries]
-    undone = [step for step in steps if not (keep and step.kept)]
+    undone = [step for step in steps if not (keep and step.preserved)]
     found = [*_around(connection, undone)]
     if not under_way:
         found += _altered(connection, entries, journal)
     identities = frozenset(from_json(entry.value).stood_in(entry.before) for entry in entries)
-    gone = Gone.of(connection, journal.values())
+    gone = DroppedObjects.of(connection, journal.values())
     found += _built_upon(connection, undone, identities)
     found += _clashes(connection, [step for step in undone if step.table not in gone.tables])
     found += _tenants(connection, undone)
@@ -100,7 +100,7 @@ def _altered(
     changed = altered(connection, journal)
     steps = {step.key: step for entry in entries if (step := from_json(entry.value)).key in changed}
     now = definitions(connection, list(steps.values()))
-    gone = Gone.of(connection, journal.values())
+    gone = DroppedObjects.of(connection, journal.values())
     along = gone.went_along([step for step in steps.values() if now[step.key] is None])
     if along:
         yield Obstacle(
@@ -126,7 +126,7 @@ def _altered(
 
 
 @dataclass(frozen=True, slots=True)
-class Gone:
+class DroppedObjects:
     """Objects that others have dropped or detached since: migrated tables, columns of such tables, partitions."""
 
     tables: frozenset[Name]
@@ -136,7 +136,7 @@ class Gone:
     """Those of `tables` that are not tables themselves, but were dropped with one."""
 
     @classmethod
-    def of(cls, connection: psycopg.Connection[Any], journal: Iterable[Entry]) -> Gone:
+    def of(cls, connection: psycopg.Connection[Any], journal: Iterable[Entry]) -> DroppedObjects:
         entries = [(from_json(entry.value), entry) for entry in journal]
         trees = {(step.table, step.below) for step, _ in entries if step.below}
         # Others are not expected to drop a tenant column that tenantry added: that counts as altered.

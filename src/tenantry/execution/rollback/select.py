@@ -34,11 +34,11 @@ def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
     steps = {entry.key: from_json(entry.value) for entry in entries}
     roots = {part: step.table for step in steps.values() for part in step.below}
     known = {roots.get(step.table, step.table) for step in steps.values() if step.of_table and not step.of_tables}
-    wanted = [_found(text, known) for text in named]
-    _refuse(wanted, steps.values(), known, roots)
-    tables = _closure({*wanted}, _derivations(steps.values(), roots))
-    whole = tables | {part for part, root in roots.items() if root in tables}
-    chosen = [key for key, step in steps.items() if _goes(step, whole, known | roots.keys())]
+    requested = [_resolve(text, known) for text in named]
+    _refuse(requested, steps.values(), known, roots)
+    tables = _closure({*requested}, _derivations(steps.values(), roots))
+    with_partitions = tables | {part for part, root in roots.items() if root in tables}
+    chosen = [key for key, step in steps.items() if _is_reverted(step, with_partitions, known | roots.keys())]
     others = {roots.get(steps[key].table, steps[key].table) for key in chosen if not steps[key].of_tables} - tables
     return Selection(
         entries=tuple(entry for entry in entries if entry.key in set(chosen)),
@@ -46,16 +46,16 @@ def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
     )  # fmt: skip
 
 
-def _found(text: str, known: Iterable[Name]) -> Name:
+def _resolve(text: str, known: Iterable[Name]) -> Name:
     """A table by its name; without a schema, the one of that name that has steps."""
     name = Name.parse(text, schema="")
     same = sorted(one for one in known if one.name == name.name)
     return name if name.schema else (same[0] if len(same) == 1 else Name("public", name.name))
 
 
-def _refuse(wanted: Sequence[Name], steps: Iterable[Step], known: set[Name], roots: Mapping[Name, Name]) -> None:
+def _refuse(requested: Sequence[Name], steps: Iterable[Step], known: set[Name], roots: Mapping[Name, Name]) -> None:
     tenants = {step.tenant_table for step in steps}
-    for name in wanted:
+    for name in requested:
         if name in tenants:
             raise Refused(
                 f"{name} is the tenant table, which all owned tables need: it cannot be rolled back by itself",
@@ -86,7 +86,7 @@ def _closure(tables: set[Name], derivations: Mapping[Name, set[Name]]) -> set[Na
         tables = tables | more
 
 
-def _goes(step: Step, tables: set[Name], known: set[Name]) -> bool:
+def _is_reverted(step: Step, tables: set[Name], known: set[Name]) -> bool:
     """Whether a step is reverted with these tables: it is on one of them, or names one. Privileges of the application
     on a sequence stay while another table of those `known` is filled from it."""
     if not step.of_table:

@@ -9,10 +9,10 @@ from typing import Any
 
 import psycopg
 
-from tenantry.execution.events import Found, Looking, Said
+from tenantry.execution.events import FindingReported, Notice, Reading
 from tenantry.execution.existing import definitions, read_entries
 from tenantry.execution.preflight.findings import noted, warned
-from tenantry.execution.rollback.executor import Left, Reverting
+from tenantry.execution.rollback.executor import Reverting, StillApplied
 from tenantry.execution.rollback.select import Selection
 from tenantry.execution.runs import Tally
 from tenantry.model.finding import Finding
@@ -27,7 +27,7 @@ SAMPLES = 20
 
 
 @dataclass(slots=True, kw_only=True)
-class Aftermath:
+class StateBefore:
     """The state of a database before a rollback, for the verification afterwards.
 
     `tables` are those that are reverted, None if all are. In those of which an object of tenantry's was `altered` by
@@ -43,16 +43,18 @@ class Aftermath:
     def __post_init__(self) -> None:
         self.before, self.files = describe(self.connection), files(self.connection)
 
-    def findings(self, reverted: Sequence[Step], kept: Sequence[Step], left: Sequence[Left]) -> tuple[Finding, ...]:
-        """`left` could not be reverted. Warnings are differences from the recorded state; notes are what others have
-        made since."""
-        found = [*self._left(left), *self._in_force(reverted)]
-        found += self._differences(kept, left)
+    def findings(
+        self, reverted: Sequence[Step], kept: Sequence[Step], still_applied: Sequence[StillApplied]
+    ) -> tuple[Finding, ...]:
+        """`still_applied` could not be reverted. Warnings are differences from the recorded state; notes are what
+        others have made since."""
+        found = [*self._still_applied(still_applied), *self._in_force(reverted)]
+        found += self._differences(kept, still_applied)
         found += self._rewritten()
         return tuple(found)
 
-    def _left(self, left: Sequence[Left]) -> Iterator[Finding]:
-        for one in left:
+    def _still_applied(self, still_applied: Sequence[StillApplied]) -> Iterator[Finding]:
+        for one in still_applied:
             yield warned(
                 name="not-reverted", table=one.step.table,
                 message=f"{one.step.table}: {one.step.title}: still applied. {one.reason}",
@@ -76,7 +78,7 @@ class Aftermath:
                     remedy="Drop it by hand; it is no longer in the journal.",
                 )  # fmt: skip
 
-    def _differences(self, kept: Sequence[Step], left: Sequence[Left]) -> Iterator[Finding]:
+    def _differences(self, kept: Sequence[Step], still_applied: Sequence[StillApplied]) -> Iterator[Finding]:
         recorded, after = noted_description(self.connection), describe(self.connection)
         if recorded is None:
             return
@@ -98,7 +100,7 @@ class Aftermath:
                 # An object that had this name when the rollback began was given it by others.
                 touched = name not in self.before or bool(_OURS.match(name)) or self._of(one, self.altered)
             (ours if touched else others).append(f"{name} {_how(recorded.get(name), after.get(name))}")
-        if ours and not left:
+        if ours and not still_applied:
             yield _difference(
                 "schema-differs", ours, warned, "The schema differs from the one recorded before the migration"
             )
@@ -141,19 +143,19 @@ def _difference(name: str, lines: Sequence[str], verdict: Any, message: str) -> 
 
 
 def look_back(
-    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: Aftermath, tally: Tally
+    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: StateBefore, tally: Tally
 ) -> tuple[Finding, ...]:
-    tally.observer(Looking("what is left after the rollback"))
-    gone = {one.step.key for one in walk.left}
+    tally.observer(Reading("what is left after the rollback"))
+    gone = {one.step.key for one in walk.still_applied}
     steps = [step for entry in selection.entries if (step := from_json(entry.value)).key not in gone]
-    reverted = [step for step in steps if not (walk.keep and step.kept)]
+    reverted = [step for step in steps if not (walk.keep and step.preserved)]
     # Those that an earlier rollback has kept are not part of this one.
     kept = [from_json(entry.value) for entry in read_entries(Journal(connection)).values() if entry.state == "kept"]
-    findings = aftermath.findings(reverted, kept, walk.left)
+    findings = aftermath.findings(reverted, kept, walk.still_applied)
     for finding in findings:
-        tally.observer(Found(finding))
+        tally.observer(FindingReported(finding))
     if not any(finding.severity.serious for finding in findings):
         tally.observer(
-            Said("Verified: all objects of tenantry are gone, the schema is as recorded, no table was rewritten")
+            Notice("Verified: all objects of tenantry are gone, the schema is as recorded, no table was rewritten")
         )
     return findings

@@ -62,15 +62,15 @@ class _Garden:
         return lot, keys
 
     def shelf(
-        self, school: int, product: int, movements: list[tuple[str, float, float, float]], *, told: int
+        self, school: int, product: int, movements: list[tuple[str, float, float, float]], *, history_school: int
     ) -> tuple[int, list[int]]:
-        """A stock of a school; its history (kind, before, quantity, after) names the school `told`."""
+        """A stock of a school; its history (kind, before, quantity, after) names the school `history_school`."""
         stock = self.next("estoque_escolas")
         self.planted.add("estoque_escolas", (stock, school, product, movements[-1][3], 0, 400, _AT, None))
         keys = []
         for kind, before, quantity, after in movements:
             key = self.next("estoque_escolas_historico")
-            row = (key, stock, told, product, kind, before, quantity, after, None, None, _AT)
+            row = (key, stock, history_school, product, kind, before, quantity, after, None, None, _AT)
             keys.append(self.planted.add("estoque_escolas_historico", row))
         return stock, keys
 
@@ -97,7 +97,7 @@ def _conflicts(garden: _Garden) -> None:
         garden.fault("estoque_lotes", lot, "movements of two tenants")
         for movement in movements:
             garden.fault("estoque_movimentacoes", movement, "a lot of two tenants")
-        _, history = garden.shelf(ours, garden.context.products, [("entrada", 0, 8, 8)], told=theirs)
+        _, history = garden.shelf(ours, garden.context.products, [("entrada", 0, 8, 8)], history_school=theirs)
         garden.fault("estoque_escolas_historico", history[0], "its school and its stock are of two tenants")
 
 
@@ -107,7 +107,7 @@ def _negative_stock(garden: _Garden) -> None:
         lot, _ = garden.lot("NEGATIVO", 10, [(10, 14.5, -4.5, school)])
         garden.fault("estoque_lotes", lot, "quantidade_atual is -4.5")
         movements = [("entrada", 0.0, 8.0, 8.0), ("saida", 8.0, 12.5, -4.5)]
-        stock, _ = garden.shelf(school, garden.context.products - 1, movements, told=school)
+        stock, _ = garden.shelf(school, garden.context.products - 1, movements, history_school=school)
         garden.fault("estoque_escolas", stock, "quantidade_atual is -4.5")
 
 

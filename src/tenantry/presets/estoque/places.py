@@ -8,7 +8,7 @@ from uuid import UUID
 from tenantry.presets.distributions import pick, shares, starts
 
 
-class Places:
+class SchoolNumbers:
     """Schools are numbered from 1, municipality by municipality, and people from 1, school by school.
 
     Municipalities are numbered from 0, the largest first.

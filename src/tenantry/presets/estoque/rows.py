@@ -10,7 +10,7 @@ from tenantry.presets import names_pt as portuguese
 from tenantry.presets.dates import REFERENCE, day, moment
 from tenantry.presets.distributions import lengths, pick
 from tenantry.presets.estoque.faults import FaultContext, plant
-from tenantry.presets.estoque.places import Places
+from tenantry.presets.estoque.places import SchoolNumbers
 from tenantry.presets.movements import Chains
 from tenantry.presets.sample import Row, Table
 
@@ -42,7 +42,7 @@ class Estoque:
     def __init__(self, rows: int, seed: int, faults: Collection[str]) -> None:
         self._random = random = Random(seed)
         self._rows = rows
-        self._places = Places(random, rows)
+        self._places = SchoolNumbers(random, rows)
         # No school stores the last two foods of the catalogue: planted stock is put there.
         self._products = min(portuguese.FOODS, max(12, rows // 100))
         sizes = lengths(random, rows, 20)
