@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -188,6 +189,8 @@ def _show_questions(terminal: Terminal, proposal: Proposal, output: Path) -> Non
     count = len(proposal.undecided)
     tables = "1 table" if count == 1 else f"{count} tables"
     todo = f"decide about {tables} in {output}" if count else f"read {output}"
+    if count > LISTED:
+        todo += f" (`tenantry discover --interactive --output {quote(str(output))}` takes one answer for a group)"
     terminal.item("Next: ", f"{todo}, then `tenantry plan`.", style="cyan")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
 
 from tenantry.discovery.links import Link, Links
 from tenantry.discovery.tenant_table import column_names, shown
@@ -43,6 +44,23 @@ class Draft:
         ends = {self.table, *self.children, *known}
         path_links = {name: self._ranked(name, ends, known) for name in (*known, *self.children) if name != self.table}
         return replace(self, path_links={name: found for name, found in path_links.items() if found})
+
+    def undeclared(self, name: Name) -> Link | None:
+        """A link along which rows find their tenant, by one column, if the table has a column of that name and type
+        without a foreign key; the link of the table with the most similar name."""
+        table = self.links.tables[name]
+        keys = {*table.primary_key, *(column for link in self.links.up[name] for column in link.columns)}
+        free = {(column.name, column.base_type) for column in table.columns if column.name not in keys}
+        found = [
+            link
+            for other, links in sorted(self.path_links.items())
+            for link in links
+            if len(link.columns) == 1 and (column := self.links.tables[other].column(link.columns[0])) is not None
+            and (column.name, column.base_type) in free
+        ]  # fmt: skip
+        return max(
+            found, key=lambda link: SequenceMatcher(None, link.table.name, name.name).ratio(), default=None
+        )  # fmt: skip
 
     def asking(self, children: dict[Name, tuple[Link, ...]]) -> Draft:
         """With further tables whose children may have a tenant."""

@@ -119,6 +119,15 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
     why = f"no path reaches it{_childless(search, name)}"
     if audited:
         why = f"its columns only tell who wrote a row{_childless(search, name)}"
+    cause, answer = "their columns only tell who wrote a row" if audited else "no path reaches them", _SAY
+    if (alike := search.draft.undeclared(name)) is not None:
+        why = (
+            f"{_columns(alike)} looks like a reference without a foreign key:"
+            f" {search.draft.name(alike.table)}.{_columns(alike)} refers to {search.draft.name(alike.parent)}"
+        )
+        cause, answer = "their columns look like references without a foreign key", f'assign = {{ sql = "…" }}, {_SAY}'
+        # Copies of tenants' rows, such as a history, are not shared by an answer for all tables.
+        undecided = Undecided.ASK if undecided is Undecided.SHARED else undecided
     reasons: tuple[str, ...] = (why[0].upper() + why[1:] + ".", *audited)
     hint: tuple[str, ...] = audited
     if common is not None:
@@ -134,9 +143,8 @@ def unreached(search: Search, name: Name, undecided: Undecided, default: str, co
         case Undecided.DEFAULT:
             return replace(assigned(search.draft, name, default), reasons=reasons)
         case Undecided.ASK:
-            cause = "their columns only tell who wrote a row" if audited else "no path reaches them"
             part = TablePart(name=text, undecided=why)
-            return Decision(table=name, part=part, reasons=hint, cause=cause, answer=_SAY)
+            return Decision(table=name, part=part, reasons=hint, cause=cause, answer=answer)
 
 
 _STATES = ("boolean", "date", "timestamp", "time")

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from discovery import discovering
+from tenantry.discovery.proposal import Undecided
 from tenantry.discovery.spec_file import spec_text
 from tenantry.model.spec import Orphans, Spec
 from tenantry.planning.ownership import resolve
@@ -113,6 +114,28 @@ def test_only_the_writer_is_known(database: Any) -> None:
     undecided = part(discover(database), "notes").undecided
     assert undecided is not None
     assert undecided.startswith("its columns only tell who wrote a row")
+
+
+def test_a_reference_without_a_foreign_key(database: Any) -> None:
+    """A copy of tenants' rows, such as a history, is a question of its own, even where the rest is to be shared."""
+    database.execute(
+        TENANTS
+        + """
+        CREATE TABLE orders (id int PRIMARY KEY, tenant_id int NOT NULL REFERENCES tenants);
+        CREATE TABLE order_lines (id int PRIMARY KEY, "order" int NOT NULL REFERENCES orders, text text);
+        CREATE TABLE order_lines_history (id int, "order" int, text text, at timestamptz);
+        CREATE TABLE rates (id int PRIMARY KEY, text text);
+        INSERT INTO orders VALUES (1, 10), (2, 20);
+        INSERT INTO order_lines VALUES (1, 1, 'a'), (2, 2, 'b');
+        INSERT INTO order_lines_history SELECT id, "order", text, now() FROM order_lines;
+        INSERT INTO rates VALUES (1, 'a');
+        """
+    )
+    for undecided in (Undecided.ASK, Undecided.SHARED):
+        proposal = discover(database, undecided=undecided)
+        question = part(proposal, "order_lines_history").undecided
+        assert question == "order looks like a reference without a foreign key: order_lines.order refers to orders"
+        assert part(proposal, "rates").undecided == ("no path reaches it" if undecided is Undecided.ASK else None)
 
 
 def test_what_leads_to_shared_tables_only(database: Any) -> None:
