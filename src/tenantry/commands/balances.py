@@ -148,11 +148,11 @@ def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOp
             )  # fmt: skip
             try:
                 corrected += work.run(subject.triggers)
+                compact(connection, subject.ledger, stop=halt)
             except psycopg.errors.QueryCanceled as error:
                 if not halt.is_set():
                     raise
                 raise Interrupted("Stopped before everything was compared", remedy=AGAIN) from error
-            compact(connection, subject.ledger, stop=halt)
     return corrected
 
 

@@ -41,6 +41,8 @@ RunBackfill = Callable[[Backfill], int]
 """Runs a backfill and returns the number of rows that it changed."""
 
 
+CANCEL_AGAIN = 0.25
+"""Seconds between two requests to cancel a statement that has not ended."""
 LATE = 10
 """The number of times that a backfill is repeated for rows whose tenant is found only after its last pass."""
 
@@ -73,6 +75,7 @@ class Runner:
     observer: Observer = ignore
     stop: threading.Event = field(default_factory=threading.Event)
     cancellable: bool = False
+    cancelling: threading.Lock = field(default_factory=threading.Lock)
     """True while a statement runs that may take long and can be cancelled safely."""
 
     # --- states
@@ -275,10 +278,19 @@ class Runner:
         self.halt()
 
     def interrupt(self) -> None:
-        """Stop after the current step or batch; a long statement that can be cancelled is cancelled."""
+        """Stop after the current step or batch; a long statement that can be cancelled is cancelled. Called in another
+        thread than the one that runs the steps."""
         self.stop.set()
-        if self.cancellable:
-            self.connection.cancel_safe(timeout=5.0)
+        # The first request may arrive before the statement does.
+        while self._cancel():
+            time.sleep(CANCEL_AGAIN)
+
+    def _cancel(self) -> bool:
+        # Held, so that the request cannot reach a statement after the block in which it may be cancelled.
+        with self.cancelling:
+            if self.cancellable:
+                self.connection.cancel_safe(timeout=5.0)
+            return self.cancellable
 
     def guarded(
         self, step: Step, action: StepAction, number: int, total: int, work: Callable[[], tuple[Outcome, int | None]]
@@ -356,9 +368,11 @@ class _Cancellable:
         self.runner = runner
 
     def __enter__(self) -> None:
-        self.runner.cancellable = True
-        # A stop that was requested before this found nothing to cancel.
-        self.runner.halt()
+        with self.runner.cancelling:
+            # A stop that was requested before this found nothing to cancel.
+            self.runner.halt()
+            self.runner.cancellable = True
 
     def __exit__(self, *_: object) -> None:
-        self.runner.cancellable = False
+        with self.runner.cancelling:
+            self.runner.cancellable = False
