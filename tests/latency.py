@@ -27,7 +27,7 @@ class Bystander:
 
 
 @contextmanager
-def bystander(database: Connects) -> Iterator[Bystander]:
+def unblocked_session(database: Connects) -> Iterator[Bystander]:
     """It runs a statement again and again while the block does, and has run one when that begins."""
     found, over, begun = Bystander(), threading.Event(), threading.Event()
 

@@ -78,13 +78,13 @@ def relay_all(host: str, port: str, delay: float, *, holding_only: bool) -> None
     while True:
         near, _ = listener.accept()
         near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        far = _reach(host, port)
+        far = _connect(host, port)
         line = Line(delay, holding_only=holding_only)
         _relay(near, far, line, lambda data: None)
         _relay(far, near, line, line.heard)
 
 
-def _reach(host: str, port: str) -> socket.socket:
+def _connect(host: str, port: str) -> socket.socket:
     if host.startswith("/"):
         far = socket.socket(socket.AF_UNIX)
         far.connect(f"{host}/.s.PGSQL.{port}")

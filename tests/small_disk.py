@@ -35,18 +35,18 @@ class TinyDisk:
 
     server: Server
     folder: Path
-    way: Way
+    method: Way
 
     def database(self) -> Database:
         """An empty database on the disk."""
-        place = sql.SQL("") if self.way == "limit" else sql.SQL("TABLESPACE {}").format(sql.Identifier(TABLESPACE))
+        place = sql.SQL("") if self.method == "limit" else sql.SQL("TABLESPACE {}").format(sql.Identifier(TABLESPACE))
         self.server.execute(sql.SQL("CREATE DATABASE tiny {}").format(place))
         return Database(server=self.server, name="tiny")
 
     @contextmanager
     def full(self, left: int) -> Iterator[None]:
         """Within the block there is room for about `left` bytes."""
-        with self._limited(left) if self.way == "limit" else self._filled(left):
+        with self._limited(left) if self.method == "limit" else self._filled(left):
             yield
 
     @contextmanager
@@ -83,18 +83,18 @@ class TinyDisk:
 
 
 @contextmanager
-def tiny_disk(major: int, folder: Path, way: Way | None = None) -> Iterator[TinyDisk]:
+def tiny_disk(major: int, folder: Path, method: Way | None = None) -> Iterator[TinyDisk]:
     """A server in `folder` and its tiny disk; `way` is the first that works here, unless given."""
     place = folder / "disk"
     place.mkdir(parents=True, mode=0o711)
     folder.chmod(0o711)
-    mounted = way in (None, "mount") and _mounted(place)
-    way = way or ("mount" if mounted else "namespace" if os.geteuid() != 0 and _enters(place) else "limit")
+    mounted = method in (None, "mount") and _mounted(place)
+    method = method or ("mount" if mounted else "namespace" if os.geteuid() != 0 and _enters(place) else "limit")
     server = make_server(major, folder)
     try:
-        if way == "namespace":
+        if method == "namespace":
             server = _moved(server, place)
-        if way == "limit":
+        if method == "limit":
             _shorten_log(server)
         else:
             owner = server.cluster.data.stat()
@@ -103,7 +103,7 @@ def tiny_disk(major: int, folder: Path, way: Way | None = None) -> Iterator[Tiny
             server.execute(
                 sql.SQL("CREATE TABLESPACE {} LOCATION {}").format(sql.Identifier(TABLESPACE), sql.Literal(str(place)))
             )
-        yield TinyDisk(server=server, folder=place, way=way)
+        yield TinyDisk(server=server, folder=place, method=method)
     finally:
         server.stop("immediate")
         if mounted:

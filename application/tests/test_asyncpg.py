@@ -47,7 +47,7 @@ def run(dsn: str, test: Callable[[Any], Awaitable[None]]) -> None:
     asyncio.run(main())
 
 
-async def ways(connection: Any) -> set[int]:
+async def counts_by_every_method(connection: Any) -> set[int]:
     """How many orders there are, asked for in each way."""
     prepared = await connection.prepare("SELECT count(*) FROM orders WHERE id > $1")
     found = [
@@ -74,12 +74,12 @@ def test_each_way_is_the_tenants(dsn: str) -> None:
         for _ in range(3):
             for key, orders in ORDERS.items():
                 async with tenant(key), connection.transaction():
-                    assert await ways(connection) == {orders}
+                    assert await counts_by_every_method(connection) == {orders}
                     async with tenant(SOUTH):
-                        assert await ways(connection) == {2}
+                        assert await counts_by_every_method(connection) == {2}
             with without_tenant():
                 async with connection.transaction():
-                    assert await ways(connection) == {0}
+                    assert await counts_by_every_method(connection) == {0}
 
     run(dsn, test)
 

@@ -50,7 +50,7 @@ def alias(request: pytest.FixtureRequest, dsn: str) -> Iterator[str]:
     point(request.param, dsn)
     connections[request.param].ensure_connection()
     yield request.param
-    assert left(request.param) == ""
+    assert setting_of(request.param) == ""
     close()
 
 
@@ -58,11 +58,11 @@ def alias(request: pytest.FixtureRequest, dsn: str) -> Iterator[str]:
 def default(dsn: str) -> Iterator[None]:
     point("default", dsn)
     yield
-    assert left("default") == ""
+    assert setting_of("default") == ""
     close()
 
 
-def left(alias: str) -> str:
+def setting_of(alias: str) -> str:
     """The setting as the session has it now, asked for behind our back."""
     connections[alias].ensure_connection()
     result = connections[alias].connection.pgconn.exec_(b"SELECT current_setting('app.tenant_id', true)")
@@ -74,7 +74,7 @@ def test_each_statement_is_the_tenants(alias: str) -> None:
     for key, count in ORDERS.items():
         with tenant(key):
             assert orders.count() == len(orders.all()) == count
-            assert left(alias) == ""
+            assert setting_of(alias) == ""
             with transaction.atomic(using=alias):
                 assert orders.filter(note__contains="1").count() == min(count, 1)
                 with tenant(SOUTH), transaction.atomic(using=alias):
@@ -241,7 +241,7 @@ def test_threads(dsn: str) -> None:
         orders = Order.objects.using("pooled")
         try:
             with tenant(key):
-                assert left("pooled") == ""
+                assert setting_of("pooled") == ""
                 with transaction.atomic(using="pooled") if chance < 0.5 else nullcontext():
                     assert orders.count() == ORDERS[key]
                     if chance < 0.2:

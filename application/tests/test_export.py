@@ -216,7 +216,7 @@ def test_odd_names_and_types(odd: tuple[Database, Spec], tmp_path: Path, monkeyp
     metadata = importlib.import_module("odd_models").Base.metadata
     engine = create_engine(url(odd[0].dsn, "psycopg"), poolclass=NullPool)
     with engine.connect() as connection:
-        context = MigrationContext.configure(connection, opts={"include_schemas": True, "include_name": _ours})
+        context = MigrationContext.configure(connection, opts={"include_schemas": True, "include_name": _is_tenantry})
         changes = compare_metadata(context, metadata)
     # SQLAlchemy reads an enumeration and a domain as classes of its own, which the models have by their names.
     assert [(change[0], change[3]) for ((*change,),) in changes] == [("modify_type", "ação"), ("modify_type", "1")]
@@ -227,7 +227,7 @@ def test_odd_names_and_types(odd: tuple[Database, Spec], tmp_path: Path, monkeyp
     assert "refused" not in said
 
 
-def _ours(name: str | None, type: str, parents: Any) -> bool:
+def _is_tenantry(name: str | None, type: str, parents: Any) -> bool:
     return name in (None, 'side "shop"') if type == "schema" else name != "parts_1"
 
 

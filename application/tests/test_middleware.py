@@ -64,7 +64,7 @@ class Lost(psycopg.OperationalError):
 # -- FastAPI
 
 
-def make_app(dsn: str, seen: list[Any]) -> FastAPI:
+def make_app(dsn: str, tenants_seen: list[Any]) -> FastAPI:
     pool = AsyncConnectionPool(dsn, connection_class=AsyncTenantConnection, open=False, min_size=1, max_size=2)
 
     async def count() -> int:
@@ -98,7 +98,7 @@ def make_app(dsn: str, seen: list[Any]) -> FastAPI:
                     yield f"{await count()} "
                     await asyncio.sleep(0)
             finally:
-                seen.append(("stream", key_in_block()))
+                tenants_seen.append(("stream", key_in_block()))
 
         return StreamingResponse(parts())
 
@@ -110,7 +110,7 @@ def make_app(dsn: str, seen: list[Any]) -> FastAPI:
                     yield f"{await count()} "
                     await asyncio.sleep(0.02)
             finally:
-                seen.append(("slow", key_in_block()))
+                tenants_seen.append(("slow", key_in_block()))
 
         return StreamingResponse(parts())
 
@@ -122,10 +122,10 @@ def make_app(dsn: str, seen: list[Any]) -> FastAPI:
     async def background(tasks: BackgroundTasks) -> str:
         async def later() -> None:
             await asyncio.sleep(0.05)
-            seen.append(("background", await count()))
+            tenants_seen.append(("background", await count()))
 
         tasks.add_task(later)
-        tasks.add_task(lambda: seen.append(("thread", key_in_block())))
+        tasks.add_task(lambda: tenants_seen.append(("thread", key_in_block())))
         return "ok"
 
     @app.get("/open")
@@ -143,7 +143,7 @@ def make_app(dsn: str, seen: list[Any]) -> FastAPI:
     @app.get("/sleep")
     async def sleep() -> int:
         async with pool.connection() as connection:
-            seen.append("asleep")
+            tenants_seen.append("asleep")
             row = await (await connection.execute("SELECT count(*) FROM orders, pg_sleep(30)")).fetchone()
         assert row is not None
         return int(row[0])
@@ -168,7 +168,7 @@ def make_app(dsn: str, seen: list[Any]) -> FastAPI:
                 await socket.receive_text()
                 await socket.send_text(f"{key_in_block()} {await count()}")
         finally:
-            seen.append(("ws", key_in_block()))
+            tenants_seen.append(("ws", key_in_block()))
 
     return app
 
@@ -190,13 +190,13 @@ def running(app: Any) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def seen() -> list[Any]:
+def tenants_seen() -> list[Any]:
     return []
 
 
 @pytest.fixture(scope="module")
-def base(request: pytest.FixtureRequest, seen: list[Any]) -> Iterator[str]:
-    with running(make_app(request.getfixturevalue("dsn"), seen)) as address:
+def base(request: pytest.FixtureRequest, tenants_seen: list[Any]) -> Iterator[str]:
+    with running(make_app(request.getfixturevalue("dsn"), tenants_seen)) as address:
         yield address
 
 
@@ -205,10 +205,10 @@ def until(condition: Callable[[], bool]) -> bool:
 
 
 @pytest.mark.parametrize("tenant", [NORTH, SOUTH])
-def test_uvicorn(base: str, seen: list[Any], tenant: str) -> None:
+def test_uvicorn(base: str, tenants_seen: list[Any], tenant: str) -> None:
     """Plain, in a thread, streamed, in the background, on a socket: all in the tenant's block."""
     count = ORDERS[tenant]
-    seen.clear()
+    tenants_seen.clear()
     with httpx.Client(base_url=base, headers=headers(tenant)) as client:
         plain = client.get("/plain").json()
         assert plain == {"tenant": tenant, "count": count, "subject": KEYS[tenant][3:11]}
@@ -217,23 +217,23 @@ def test_uvicorn(base: str, seen: list[Any], tenant: str) -> None:
         assert client.get("/sync-stream").text.split() == [tenant] * 3
         assert client.get("/background").json() == "ok"
         assert client.get("/open").json() == "0"  # no tenant on purpose: no owned row
-    assert until(lambda: len(seen) == 3)
-    assert sorted(seen, key=str) == [("background", count), ("stream", tenant), ("thread", tenant)]
+    assert until(lambda: len(tenants_seen) == 3)
+    assert sorted(tenants_seen, key=str) == [("background", count), ("stream", tenant), ("thread", tenant)]
     with connect(base.replace("http", "ws") + "/ws", additional_headers=headers(tenant)) as ws:
         for _ in range(3):
             ws.send("?")
             assert ws.recv() == f"{tenant} {count}"
-    assert until(lambda: ("ws", tenant) in seen)
+    assert until(lambda: ("ws", tenant) in tenants_seen)
 
 
-def test_a_client_that_goes_away(base: str, seen: list[Any]) -> None:
+def test_a_client_that_goes_away(base: str, tenants_seen: list[Any]) -> None:
     """What its stream still does is in its block, and the connections have nobody's tenant afterwards."""
     for tenant in (NORTH, SOUTH, NORTH):
-        seen.clear()
+        tenants_seen.clear()
         with httpx.stream("GET", base + "/slow", headers=headers(tenant)) as answer:
             assert next(answer.iter_text()).split()[0] == str(ORDERS[tenant])
-        assert until(lambda: bool(seen))
-        assert seen == [("slow", tenant)]
+        assert until(lambda: bool(tenants_seen))
+        assert tenants_seen == [("slow", tenant)]
     for tenant in (SOUTH, NORTH):
         assert httpx.get(base + "/plain", headers=headers(tenant)).json()["count"] == ORDERS[tenant]
 
@@ -289,8 +289,8 @@ def test_headers_that_only_a_socket_can_send(base: str) -> None:
             assert b" 40" in raw.makefile("rb").readline()
 
 
-def in_process(dsn: str, seen: list[Any], method: str, path: str, tenant: str) -> httpx.Response:
-    app = make_app(dsn, seen)
+def in_process(dsn: str, tenants_seen: list[Any], method: str, path: str, tenant: str) -> httpx.Response:
+    app = make_app(dsn, tenants_seen)
 
     async def main() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -303,24 +303,24 @@ def in_process(dsn: str, seen: list[Any], method: str, path: str, tenant: str) -
 
 def test_without_a_server(dsn: str) -> None:
     """httpx's ASGITransport; problems that routes raise, a database that is away, and one that is not."""
-    seen: list[Any] = []
-    assert in_process(dsn, seen, "GET", "/plain", SOUTH).json()["count"] == 2
-    assert in_process(dsn, seen, "GET", "/stream", NORTH).text.split() == ["3"] * 3
-    assert in_process(dsn, seen, "GET", "/background", NORTH).status_code == 200
-    assert sorted(seen, key=str) == [("background", 3), ("stream", NORTH), ("thread", NORTH)]
-    problem = in_process(dsn, seen, "GET", "/problem", NORTH)
+    tenants_seen: list[Any] = []
+    assert in_process(dsn, tenants_seen, "GET", "/plain", SOUTH).json()["count"] == 2
+    assert in_process(dsn, tenants_seen, "GET", "/stream", NORTH).text.split() == ["3"] * 3
+    assert in_process(dsn, tenants_seen, "GET", "/background", NORTH).status_code == 200
+    assert sorted(tenants_seen, key=str) == [("background", 3), ("stream", NORTH), ("thread", NORTH)]
+    problem = in_process(dsn, tenants_seen, "GET", "/problem", NORTH)
     assert (problem.status_code, problem.headers["x-more"], problem.json()["detail"]) == (409, "1", "Not now.")
-    lost = in_process(dsn, seen, "GET", "/lost", NORTH)
+    lost = in_process(dsn, tenants_seen, "GET", "/lost", NORTH)
     assert (lost.status_code, int(lost.headers["retry-after"]) > 0) == (503, True)
-    assert in_process(dsn, seen, "GET", "/wrong", NORTH).status_code == 500
-    assert in_process(dsn, seen, "GET", "/none", NORTH).status_code == 404
+    assert in_process(dsn, tenants_seen, "GET", "/wrong", NORTH).status_code == 500
+    assert in_process(dsn, tenants_seen, "GET", "/none", NORTH).status_code == 404
 
 
 def test_a_request_that_is_cancelled(dsn: str) -> None:
     """In the middle of its statement: its connections go back to the pool without its tenant, and the server works on for
     nobody."""
-    seen: list[Any] = []
-    app = make_app(dsn, seen)
+    tenants_seen: list[Any] = []
+    app = make_app(dsn, tenants_seen)
 
     async def main() -> list[Any]:
         transport = httpx.ASGITransport(app)
@@ -329,7 +329,7 @@ def test_a_request_that_is_cancelled(dsn: str) -> None:
             httpx.AsyncClient(transport=transport, base_url="http://x") as client,
         ):
             tasks = [asyncio.create_task(client.get("/sleep", headers=headers(NORTH))) for _ in range(2)]
-            while len(seen) < 2:
+            while len(tenants_seen) < 2:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             for task in tasks:
@@ -349,17 +349,17 @@ def test_a_request_that_is_cancelled(dsn: str) -> None:
 
 def test_who_may_only_read_cannot_write(dsn: str) -> None:
     """By the method; and by a method that should not write, which PostgreSQL refuses."""
-    seen: list[Any] = []
-    assert in_process(dsn, seen, "POST", "/write", READER).status_code == 403
-    assert in_process(dsn, seen, "GET", "/write", READER).status_code == 500
-    assert in_process(dsn, seen, "GET", "/plain", READER).json()["count"] == 3
-    assert in_process(dsn, seen, "GET", "/write", NORTH).status_code == 200
+    tenants_seen: list[Any] = []
+    assert in_process(dsn, tenants_seen, "POST", "/write", READER).status_code == 403
+    assert in_process(dsn, tenants_seen, "GET", "/write", READER).status_code == 500
+    assert in_process(dsn, tenants_seen, "GET", "/plain", READER).json()["count"] == 3
+    assert in_process(dsn, tenants_seen, "GET", "/write", NORTH).status_code == 200
 
 
 # -- Flask
 
 
-def make_flask(pool: ConnectionPool[Any], seen: list[Any]) -> Flask:
+def make_flask(pool: ConnectionPool[Any], tenants_seen: list[Any]) -> Flask:
     app = Flask("shop")
     use_tenants_of_flask(app, RESOLUTION)
 
@@ -378,7 +378,7 @@ def make_flask(pool: ConnectionPool[Any], seen: list[Any]) -> Flask:
                 for _ in range(3):
                     yield f"{count()} "
             finally:
-                seen.append(key_in_block())
+                tenants_seen.append(key_in_block())
 
         return FlaskResponse(stream_with_context(parts()))
 
@@ -421,15 +421,15 @@ def wsgi(application: Any) -> Iterator[str]:
 
 
 def test_flask(dsn: str) -> None:
-    seen: list[Any] = []
+    tenants_seen: list[Any] = []
     with ConnectionPool(dsn, connection_class=TenantConnection, min_size=1, max_size=1) as pool:
-        with wsgi(make_flask(pool, seen)) as base:
+        with wsgi(make_flask(pool, tenants_seen)) as base:
             for tenant, count in ORDERS.items():
                 with httpx.Client(base_url=base, headers=headers(tenant)) as client:
                     assert client.get("/plain").json() == {"tenant": tenant, "count": count, "by": "the API key"}
                     assert client.get("/stream").text.split() == [str(count)] * 3
                     assert client.get("/open").text == "nobody"
-                    assert seen.pop() == tenant
+                    assert tenants_seen.pop() == tenant
                     assert client.get("/problem").status_code == 409
                     lost = client.get("/lost")
                     assert (lost.status_code, lost.headers["content-type"]) == (503, "application/problem+json")
@@ -442,13 +442,13 @@ def test_flask(dsn: str) -> None:
 
 
 def test_a_body_that_nobody_reads_is_closed_in_its_block(dsn: str) -> None:
-    seen: list[Any] = []
+    tenants_seen: list[Any] = []
     with ConnectionPool(dsn, connection_class=TenantConnection, min_size=1, max_size=1) as pool:
-        answer = make_flask(pool, seen).test_client().get("/stream", headers=headers(SOUTH), buffered=False)
+        answer = make_flask(pool, tenants_seen).test_client().get("/stream", headers=headers(SOUTH), buffered=False)
         assert next(iter(answer.response)) == b"2 "
         assert key_in_block() == "nobody"
         answer.close()
-    assert seen == [SOUTH]
+    assert tenants_seen == [SOUTH]
 
 
 # -- Django

@@ -35,7 +35,7 @@ ORDERS = {NORTH: 3, SOUTH: 2, EAST: 0}
 COUNT = "SELECT count(*) FROM orders WHERE id > %s"
 
 
-def left(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> str:
+def setting_of(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> str:
     """The setting as the session has it now, asked for behind our back."""
     result = connection.pgconn.exec_(b"SELECT pg_catalog.current_setting('app.tenant_id', true)")
     return (result.get_value(0, 0) or b"").decode()
@@ -46,14 +46,14 @@ def connection(dsn: str, request: pytest.FixtureRequest) -> Iterator[TenantConne
     with TenantConnection.connect(dsn, autocommit=request.param) as made:
         yield made
         made.rollback()
-        assert left(made) == ""
+        assert setting_of(made) == ""
 
 
 @pytest.fixture
 def automatic(dsn: str) -> Iterator[TenantConnection[Any]]:
     with TenantConnection.connect(dsn, autocommit=True) as made:
         yield made
-        assert left(made) == ""
+        assert setting_of(made) == ""
 
 
 # -- Ways of asking
@@ -193,7 +193,7 @@ def test_each_way_is_the_tenants(
             assert way(connection) == 0
         if number % 2:
             connection.rollback()
-            assert left(connection) == ""
+            assert setting_of(connection) == ""
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -253,7 +253,7 @@ def test_asynchronously(dsn: str) -> None:
                 with pytest.raises(TenantRequired):
                     await connection.execute("SELECT 1")
                 await connection.rollback()
-                assert left(connection) == ""
+                assert setting_of(connection) == ""
 
     asyncio.run(main())
 
@@ -266,7 +266,7 @@ def test_commit_commit_read(connection: TenantConnection[Any]) -> None:
         for _ in range(3):
             assert rows(connection) == 3
             connection.commit()
-            assert left(connection) == ""
+            assert setting_of(connection) == ""
 
 
 def test_a_savepoint_of_another_tenant_and_back(connection: TenantConnection[Any]) -> None:
@@ -305,7 +305,7 @@ def test_an_error_in_the_middle(statement: str, connection: TenantConnection[Any
         with pytest.raises((psycopg.errors.DivisionByZero, psycopg.errors.SyntaxError)):
             connection.execute(statement, [0])
         connection.rollback()
-        assert left(connection) == ""
+        assert setting_of(connection) == ""
     with tenant(SOUTH):
         assert rows(connection) == 2
 
@@ -363,7 +363,7 @@ def test_a_pipeline_with_an_error(automatic: TenantConnection[Any]) -> None:
         automatic.execute(COUNT, [0])
         automatic.execute("SELECT 1 / %s", [0])
         automatic.execute(COUNT, [0])
-    assert left(automatic) == ""
+    assert setting_of(automatic) == ""
     with tenant(SOUTH):
         assert rows(automatic) == 2
 
@@ -576,7 +576,7 @@ def test_pools_of_threads(dsn: str) -> None:
         def work(job: tuple[str, float]) -> list[int]:
             key, chance = job
             with tenant(key), pool.connection() as connection:
-                assert left(connection) == ""
+                assert setting_of(connection) == ""
                 connection.autocommit = chance < 0.5
                 try:
                     found = [rows(connection)]
@@ -619,7 +619,7 @@ def test_tasks_that_are_cancelled(dsn: str) -> None:
         pool: AsyncConnectionPool[AsyncTenantConnection[Any]], key: str, seconds: float
     ) -> tuple[str, int]:
         async with tenant(key), pool.connection() as connection:
-            assert left(connection) == ""
+            assert setting_of(connection) == ""
             await connection.set_autocommit(seconds < 0.004)
             try:
                 await connection.execute("SELECT pg_sleep(%s)", [seconds])

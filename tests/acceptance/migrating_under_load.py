@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from acceptance import network_writers
 from acceptance.writers import Application, Gate
-from latency import bystander
+from latency import unblocked_session
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.execution.events import Event, StepEvent
@@ -84,7 +84,7 @@ def reported(application: Application, own: dict[str, float], what: str) -> Iter
     begun = time.monotonic()
     application.diary.turn()
     try:
-        with bystander(application.database) as noise:
+        with unblocked_session(application.database) as noise:
             yield
     finally:
         failures = application.diary.failures

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 from psycopg import sql
 
-from latency import bystander, writing
+from latency import unblocked_session, writing
 from servers import Database, wait_until
 from slow_network import slow_network
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
@@ -74,7 +74,7 @@ def test_two_hundred_locks_cost_one_round_trip(template: Callable[..., Database]
     ]  # fmt: skip
     with (
         slow_network(database.dsn, DELAY) as dsn, closing(connect(Target(dsn), purpose="test")) as session,
-        writing(database, WRITE) as took, bystander(database) as noise,
+        writing(database, WRITE) as took, unblocked_session(database) as noise,
     ):  # fmt: skip
         outcome = run_in_transaction(session, statements, patience=LockPolicy(timeout=1.0, budget=60))
     assert outcome.tries == 1
@@ -111,7 +111,7 @@ def test_each_phase(parts: int, stranger: bool, template: Callable[..., Database
         longest = 2 * DELAY * (CROSSINGS if stranger else 1) + SLACK + (TIMEOUT / 2 if parts > 100 else 0)
         ways = [(phase.value, migrating(phase)) for phase in list(Phase)[:-1]]
         for name, way in (*ways, ("rollback", lambda dsn: rollback(Target(dsn), back))):
-            with writing(database, WRITE) as took, bystander(database) as noise:
+            with writing(database, WRITE) as took, unblocked_session(database) as noise:
                 way(far)
             print(f"{name}: the longest of {len(took)} waits was {max(took):.3f} s, {noise.seconds:.3f} s of noise")
             assert max(took) < longest + noise.seconds, name
@@ -141,7 +141,7 @@ def test_a_statement_that_is_slow_by_itself(template: Callable[..., Database], r
 
     # A backup has tables of its own, with which the trigger has no less to do.
     options = MigrateOptions(until=Phase.EXPAND, lock_timeout=0.5, lock_budget=600, backup=BackupKind.NONE)
-    with writing(database, WRITE) as took, bystander(database) as noise, pytest.raises(Failed) as failed:
+    with writing(database, WRITE) as took, unblocked_session(database) as noise, pytest.raises(Failed) as failed:
         migrate(Target(database.dsn), spec, options, Listener())
     assert "ALTER TABLE" in failed.value.message
     assert "took more than" in failed.value.message

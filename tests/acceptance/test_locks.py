@@ -16,7 +16,7 @@ import pytest
 
 from acceptance import network_writers
 from daily import nightly
-from latency import bystander
+from latency import unblocked_session
 from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
@@ -60,7 +60,7 @@ def spec(role: Callable[..., str]) -> Spec:
 
 
 @contextmanager
-def held(database: Database, *statements: str) -> Iterator[int]:
+def locks_held(database: Database, *statements: str) -> Iterator[int]:
     """A session that is idle in a transaction, with the locks of these statements; its pid."""
     with database.connect(application_name="somebody") as holder:
         for statement in statements:
@@ -127,7 +127,7 @@ def test_expand(who: str, network: Database, spec: Spec) -> None:
     dump = network.dump()
     statements, other = HOLDERS[who]
     listener = Listener()
-    with held(network, *statements) as pid, polled(network, other) as took, bystander(network) as noise:
+    with locks_held(network, *statements) as pid, polled(network, other) as took, unblocked_session(network) as noise:
         begun = time.monotonic()
         with pytest.raises(Failed) as failed:
             migrate(Target(network.dsn), spec, options(Phase.EXPAND), listener)
@@ -152,9 +152,9 @@ def test_later_phases(until: Phase, network: Database, spec: Spec) -> None:
     migrate(Target(network.dsn), spec, patient(before))
     listener = Listener()
     with (
-        held(network, "SELECT FROM stores LIMIT 1") as pid,
+        locks_held(network, "SELECT FROM stores LIMIT 1") as pid,
         polled(network, WRITE) as took,
-        bystander(network) as noise,
+        unblocked_session(network) as noise,
     ):
         for _ in range(2):
             with pytest.raises(Failed) as failed:
@@ -162,7 +162,7 @@ def test_later_phases(until: Phase, network: Database, spec: Spec) -> None:
             assert any(f"pid {pid}" in detail for detail in failed.value.details)
     assert max(took) < LOCK_TIMEOUT + NOISE + noise.seconds
     with (
-        held(network, "SELECT FROM stores LIMIT 1"), polled(network, WRITE) as took, bystander(network) as noise,
+        locks_held(network, "SELECT FROM stores LIMIT 1"), polled(network, WRITE) as took, unblocked_session(network) as noise,
         pytest.raises(Failed),
     ):  # fmt: skip
         rollback(Target(network.dsn), RollbackOptions(lock_timeout=LOCK_TIMEOUT, lock_budget=BUDGET), listener)
@@ -198,7 +198,7 @@ def test_interrupted_in_its_last_try(network: Database, spec: Spec) -> None:
         wait_until(lambda: network.rows(waits) != [(0,)])
         os.kill(os.getpid(), signal.SIGINT)
 
-    with held(network, "SELECT FROM employees LIMIT 1"), ThreadPoolExecutor() as pool:
+    with locks_held(network, "SELECT FROM employees LIMIT 1"), ThreadPoolExecutor() as pool:
         asked = pool.submit(interrupt)
         with pytest.raises(Interrupted):
             migrate(Target(network.dsn), spec, MigrateOptions(until=Phase.EXPAND, lock_timeout=3, lock_budget=0.1))

@@ -56,12 +56,12 @@ def test_not_null_shows_the_hazard(business: Business) -> None:
 
 
 @pytest.mark.parametrize("until", daily(reversed(BEFORE_ISOLATE)))
-@pytest.mark.parametrize("apart", [True, False])
-def test_a_lot_before_its_movement(business: Business, until: Phase, apart: bool) -> None:
+@pytest.mark.parametrize("several_statements", [True, False])
+def test_a_lot_before_its_movement(business: Business, until: Phase, several_statements: bool) -> None:
     """In two transactions or in one, the movement gives its new lot an owner; contract demands one of every lot."""
     shop = business(STOCK, STOCK_TABLES)
     shop.migrate(until)
-    for statements in NEW_LOT.split("; ") if apart else [NEW_LOT]:
+    for statements in NEW_LOT.split("; ") if several_statements else [NEW_LOT]:
         shop.execute(statements)
     assert shop.rows("SELECT id, tenant_id FROM lots WHERE id = 3") == [(3, 2)]
     shop.migrate(Phase.CONTRACT)

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from latency import bystander
+from latency import unblocked_session
 from servers import wait_until
 from tenantry.execution import transaction
 from tenantry.execution.events import Event, StepEvent
@@ -123,7 +123,7 @@ def test_all_locks_within_one_timeout(business: Business, pool: ThreadPoolExecut
     """Neither readers nor writers wait longer than the timeout in sum, and the run comes to its end."""
     shop, ready, over = business(SHOP, TABLES), threading.Barrier(2), threading.Event()
     holding = pool.submit(hold_one_after_the_other, shop, ready, over)
-    with applications(shop, pool, READ, WRITE) as running, bystander(shop) as noise:
+    with applications(shop, pool, READ, WRITE) as running, unblocked_session(shop) as noise:
         ready.wait()
         result = shop.migrate(Phase.EXPAND, lock_timeout=TIMEOUT)
         over.set()
@@ -269,7 +269,7 @@ def test_concurrently_waits_and_stops_nobody(business: Business, pool: ThreadPoo
     with applications(
         shop, pool, "UPDATE sales SET store = store", "INSERT INTO stores VALUES (7, 1) ON CONFLICT DO NOTHING"
     ) as writers:
-        with older_snapshot(shop), bystander(shop) as noise:
+        with older_snapshot(shop), unblocked_session(shop) as noise:
             running = pool.submit(shop.migrate, Phase.ENFORCE, lock_timeout=TIMEOUT)
             wait_until(lambda: shop.rows(BUILDING) != [(0,)])
             for writer in writers:

@@ -54,7 +54,7 @@ def test_at_random_instants_under_load(stock: MakeStock, seed: int, slots: int) 
 
 
 @contextmanager
-def held(shop: Stock) -> Iterator[psycopg.Connection[Any]]:
+def uncommitted_movement(shop: Stock) -> Iterator[psycopg.Connection[Any]]:
     """A writer that has moved one key and does not commit."""
     with closing(shop.connect()) as session:
         session.execute("INSERT INTO ledger (org, item, location, lot, quantity) VALUES (1, 7, 7, 'L7', 1)")
@@ -67,10 +67,10 @@ def test_a_writer_that_holds_a_key_is_waited_for_and_nobody_else(stock: MakeStoc
     shop = stock()
     shop.execute(MANY)
     shop.install()
-    with held(shop) as writer:
+    with uncommitted_movement(shop) as writer:
         running = pool.submit(shop.backfill)
         # All that is left is what the writer holds.
-        wait_until(lambda: _left(shop) in range(1, 3), seconds=60)
+        wait_until(lambda: corrections_left(shop) in range(1, 3), seconds=60)
         assert not running.done()
         writer.commit()
         running.result(timeout=60)
@@ -78,7 +78,7 @@ def test_a_writer_that_holds_a_key_is_waited_for_and_nobody_else(stock: MakeStoc
     assert shop.failing() == []
 
 
-def _left(shop: Stock) -> int | None:
+def corrections_left(shop: Stock) -> int | None:
     if shop.rows(f"SELECT to_regclass('{CORRECTIONS}')") == [(None,)]:
         return None
     return shop.rows(f"SELECT count(*) FROM {CORRECTIONS}")[0][0]
@@ -91,9 +91,9 @@ def test_killed_in_the_midst(stock: MakeStock, command: Callable[[str], Any]) ->
     shop.install()
     tenantry = command(shop.database.dsn)
     (tenantry.folder / "tenantry.toml").write_text(SPEC)
-    with held(shop):
+    with uncommitted_movement(shop):
         process = tenantry.start("balances", "backfill", "--workers", "1")
-        wait_until(lambda: _left(shop) in range(1, 3), seconds=60)
+        wait_until(lambda: corrections_left(shop) in range(1, 3), seconds=60)
         process.send_signal(signal.SIGKILL)
         process.wait()
     # What was written in between comes on top.

@@ -133,7 +133,7 @@ def examined(database: Database, spec: str, dsn: str = "") -> Verdict:
     )
 
 
-def told(findings: tuple[Finding, ...]) -> set[Found]:
+def reported(findings: tuple[Finding, ...]) -> set[Found]:
     """By name, table and count; of a phase by its own name, as the number of its steps says nothing here."""
     phases = {("phase-pending", one.message.split()[2], None) for one in findings if one.name == "phase-pending"}
     others = [one for one in findings if one.name not in ALWAYS | {"phase-pending"}]

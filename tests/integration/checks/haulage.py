@@ -121,7 +121,7 @@ def build(database: Database) -> None:
 
 
 @pytest.fixture
-def fleet(template: Callable[..., Database]) -> Database:
+def isolated_haulage(template: Callable[..., Database]) -> Database:
     """Migrated until isolate."""
     return template("fleet", build)
 

@@ -1,4 +1,4 @@
-"""A small migrated database, whose tenants are apart, and what the checks find once somebody has been at it."""
+"""A small migrated database, whose tenants are isolated_orders, and what the checks find once somebody has been at it."""
 
 from __future__ import annotations
 
@@ -87,13 +87,13 @@ def build(database: Database) -> None:
 
 
 @pytest.fixture
-def apart(template: Callable[..., Database]) -> Database:
+def isolated_orders(template: Callable[..., Database]) -> Database:
     """Migrated until isolate: orders, lines, events (partitioned) and tags (mixed) of two tenants out of three."""
     return template("apart", build)
 
 
 @contextmanager
-def context(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[CheckContext]:
+def check_context(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[CheckContext]:
     """What checks stand on, for the database as it is now."""
     target, parsed = Target(parts.pop("dsn", database.dsn)), Spec.parse(spec)
     with open_session(target, purpose="test") as connection:
@@ -106,8 +106,8 @@ def context(database: Database, spec: str = SPEC, **parts: Any) -> Iterator[Chec
         )  # fmt: skip
 
 
-def found(database: Database, *families: FamilyOf, spec: str = SPEC, **parts: Any) -> list[Finding]:
-    with context(database, spec, **parts) as standing:
+def findings_of(database: Database, *families: FamilyOf, spec: str = SPEC, **parts: Any) -> list[Finding]:
+    with check_context(database, spec, **parts) as standing:
         findings = [finding for family in families for finding in family(standing)]
     assert all(isinstance(finding, Finding) for finding in findings)
     return findings  # type: ignore[return-value]

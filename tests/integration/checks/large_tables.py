@@ -56,7 +56,7 @@ def build(database: Database) -> None:
 
 
 @pytest.fixture
-def wide(template: Callable[..., Database]) -> Database:
+def sales_database(template: Callable[..., Database]) -> Database:
     """Migrated: sales of more than 3 MB, visits of a megabyte and nearly all in one partition, shops that are few."""
     return template("wide", build)
 

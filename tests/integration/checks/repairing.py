@@ -174,7 +174,7 @@ def fixed(
     )  # fmt: skip
 
 
-def found(database: Database, of: Spec | None = None) -> dict[str, int | None]:
+def counts_by_check(database: Database, of: Spec | None = None) -> dict[str, int | None]:
     """What verify finds, by check and table."""
     verdict = verify(Target(database.dsn), of or spec())
     return {

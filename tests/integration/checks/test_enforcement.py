@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from checks.haulage import fleet, validated
+from checks.haulage import isolated_haulage, validated
 from servers import Database, wait_until
 from tenantry.errors import ExitStatus
 from tenantry.model.finding import Finding, Severity
 
 pytestmark = [pytest.mark.server, pytest.mark.differs("checks/sql/enforcement.sql")]
-__all__ = ["fleet"]
+__all__ = ["isolated_haulage"]
 
 REPLICA = """DO $$ DECLARE one text; BEGIN
   SELECT tgname INTO one FROM pg_trigger JOIN pg_constraint c ON c.oid = tgconstraint
@@ -37,15 +37,15 @@ def of(database: Database, *names: str) -> list[Finding]:
     ],
     ids=["the children's", "the parents'", "for replicas alone", "a partition's"],
 )  # fmt: skip
-def test_keys_that_are_switched_off(fleet: Database, statement: str, keys: set[str]) -> None:
+def test_keys_that_are_switched_off(isolated_haulage: Database, statement: str, keys: set[str]) -> None:
     """Each is an error, until the statements that are its remedy have run."""
-    fleet.execute(statement)
-    found = of(fleet, "foreign-key-disabled")
+    isolated_haulage.execute(statement)
+    found = of(isolated_haulage, "foreign-key-disabled")
     assert {finding.message.split()[3] for finding in found} == keys
     assert {finding.severity for finding in found} == {Severity.ERROR}
-    for finding in (*found, *of(fleet, "trigger-disabled")):
-        fleet.execute(finding.remedy.removeprefix("As a superuser: ").removesuffix("."))
-    assert of(fleet, "foreign-key-disabled", "trigger-disabled") == []
+    for finding in (*found, *of(isolated_haulage, "trigger-disabled")):
+        isolated_haulage.execute(finding.remedy.removeprefix("As a superuser: ").removesuffix("."))
+    assert of(isolated_haulage, "foreign-key-disabled", "trigger-disabled") == []
 
 
 def test_keys_into_partitions(database: Database) -> None:
@@ -67,11 +67,11 @@ def test_keys_into_partitions(database: Database) -> None:
     assert [one.name for one in validated(database, spec).findings if one.name == "foreign-key-disabled"] == []
 
 
-def test_rows_that_came_in_meanwhile_are_counted(fleet: Database) -> None:
-    fleet.execute("""
+def test_rows_that_came_in_meanwhile_are_counted(isolated_haulage: Database) -> None:
+    isolated_haulage.execute("""
         ALTER TABLE plates DISABLE TRIGGER ALL; DELETE FROM plates WHERE plate IN ('p1', 'p2')
     """)
-    verdict = validated(fleet)
+    verdict = validated(isolated_haulage)
     assert {(one.name, str(one.table), one.count) for one in verdict.findings} >= {
         ("foreign-key-disabled", "public.drivers", 2),
         ("dangling-reference", "public.drivers", 2),
@@ -79,28 +79,28 @@ def test_rows_that_came_in_meanwhile_are_counted(fleet: Database) -> None:
     assert verdict.exit_status is ExitStatus.FINDINGS
 
 
-def test_triggers_of_ours_that_do_not_always_fire(fleet: Database) -> None:
+def test_triggers_of_ours_that_do_not_always_fire(isolated_haulage: Database) -> None:
     """What turns on all that was turned off takes ALWAYS from them."""
-    fleet.execute("ALTER TABLE drivers DISABLE TRIGGER ALL; ALTER TABLE drivers ENABLE TRIGGER ALL")
-    assert [(one.name, str(one.table)) for one in validated(fleet).findings if one.severity is Severity.ERROR] == [
-        ("not-in-force", "public.drivers")
-    ]
+    isolated_haulage.execute("ALTER TABLE drivers DISABLE TRIGGER ALL; ALTER TABLE drivers ENABLE TRIGGER ALL")
+    assert [
+        (one.name, str(one.table)) for one in validated(isolated_haulage).findings if one.severity is Severity.ERROR
+    ] == [("not-in-force", "public.drivers")]
 
 
 @pytest.mark.pg(">= 18")
-def test_a_key_of_the_users_that_is_not_enforced(fleet: Database) -> None:
+def test_a_key_of_the_users_that_is_not_enforced(isolated_haulage: Database) -> None:
     """What would validate it is not said of it: that is refused."""
-    fleet.execute("""
+    isolated_haulage.execute("""
         ALTER TABLE plates ADD country text REFERENCES countries NOT ENFORCED;
         ALTER TABLE drivers ALTER CONSTRAINT drivers_plate_fkey NOT ENFORCED
     """)
-    found = of(fleet, "foreign-key-not-enforced", "foreign-key-not-valid")
+    found = of(isolated_haulage, "foreign-key-not-enforced", "foreign-key-not-valid")
     assert {(one.name, one.severity, str(one.table)) for one in found} == {
         ("foreign-key-not-enforced", Severity.WARNING, f"public.{table}") for table in ("plates", "drivers")
     }
     for finding in found:
-        fleet.execute(finding.remedy.removesuffix("."))
-    assert of(fleet, "foreign-key-not-enforced", "foreign-key-not-valid") == []
+        isolated_haulage.execute(finding.remedy.removesuffix("."))
+    assert of(isolated_haulage, "foreign-key-not-enforced", "foreign-key-not-valid") == []
 
 
 @pytest.mark.parametrize(
@@ -113,35 +113,35 @@ def test_a_key_of_the_users_that_is_not_enforced(fleet: Database) -> None:
     ],
     ids=["a role", "a role here", "the database", "a function"],
 )
-def test_sessions_that_look_at_no_key(fleet: Database, role: Callable[..., str], statement: str) -> None:
-    fleet.execute(statement.format(role=role(name="loader"), database=fleet.name))
-    (finding,) = of(fleet, "triggers-switched-off")
+def test_sessions_that_look_at_no_key(isolated_haulage: Database, role: Callable[..., str], statement: str) -> None:
+    isolated_haulage.execute(statement.format(role=role(name="loader"), database=isolated_haulage.name))
+    (finding,) = of(isolated_haulage, "triggers-switched-off")
     assert finding.severity is Severity.ERROR
-    fleet.execute(finding.remedy.removesuffix("."))
-    assert of(fleet, "triggers-switched-off") == []
+    isolated_haulage.execute(finding.remedy.removesuffix("."))
+    assert of(isolated_haulage, "triggers-switched-off") == []
 
 
-def test_sessions_of_other_databases_are_not_ours(fleet: Database, role: Callable[..., str]) -> None:
+def test_sessions_of_other_databases_are_not_ours(isolated_haulage: Database, role: Callable[..., str]) -> None:
     """Nor is a role that says what all do."""
     loader = role(name="loader")
-    fleet.execute(
+    isolated_haulage.execute(
         f"ALTER ROLE {loader} IN DATABASE postgres SET session_replication_role = replica;"
         f" ALTER ROLE {loader} SET session_replication_role = local"
     )
-    assert of(fleet, "triggers-switched-off") == []
+    assert of(isolated_haulage, "triggers-switched-off") == []
 
 
-def test_a_server_that_looks_at_no_key(fleet: Database) -> None:
+def test_a_server_that_looks_at_no_key(isolated_haulage: Database) -> None:
     current = "SELECT setting FROM pg_settings WHERE name = 'session_replication_role'"
-    server = fleet.server
+    server = isolated_haulage.server
     try:
         server.execute("ALTER SYSTEM SET session_replication_role = replica")
         server.execute("SELECT pg_reload_conf()")
-        wait_until(lambda: fleet.rows(current) == [("replica",)])
-        (finding,) = of(fleet, "triggers-switched-off")
+        wait_until(lambda: isolated_haulage.rows(current) == [("replica",)])
+        (finding,) = of(isolated_haulage, "triggers-switched-off")
         assert "ALTER SYSTEM RESET" in finding.remedy
     finally:
         server.execute("ALTER SYSTEM RESET session_replication_role")
         server.execute("SELECT pg_reload_conf()")
-        wait_until(lambda: fleet.rows(current) == [("origin",)])
-    assert of(fleet, "triggers-switched-off") == []
+        wait_until(lambda: isolated_haulage.rows(current) == [("origin",)])
+    assert of(isolated_haulage, "triggers-switched-off") == []

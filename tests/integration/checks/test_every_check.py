@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from checks import faults_of_isolation, faults_of_rows, faults_of_rules
-from checks.faults import ALWAYS, OF_ROWS, SCENES, Fault, Found, examined, names_of_checks, names_of_rules, told
+from checks.faults import ALWAYS, OF_ROWS, SCENES, Fault, Found, examined, names_of_checks, names_of_rules, reported
 from checks.presets import spec_of
 from conftest import ROOT
 from servers import Database
@@ -63,7 +63,7 @@ def test_fault(
     if known not in sound:
         findings = examined(database, spec).findings
         assert {one.name for one in findings if one.severity is not Severity.INFO} <= UNDER_WAY
-        sound[known] = told(findings)
+        sound[known] = reported(findings)
     user = role(fault.role, name="planted") if fault.role is not None else "postgres"
     try:
         database.load(fault.statements.replace("{role}", user))
@@ -71,7 +71,7 @@ def test_fault(
     finally:
         if fault.after:
             database.execute(fault.after)
-    assert told(verdict.findings) - sound[known] == fault.finds | fault.inherent.keys()
+    assert reported(verdict.findings) - sound[known] == fault.finds | fault.inherent.keys()
     for finding in verdict.findings:
         assert finding.name in ALWAYS or finding.remedy.endswith(".")
         if finding.name in fault.names and finding.family in OF_ROWS and finding.count is not None:

@@ -9,7 +9,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from acceptance.round_trip import checksums
-from checks.isolated_tenants import ROLE, SPEC, apart, context, found, serious
+from checks.isolated_tenants import ROLE, SPEC, check_context, findings_of, isolated_orders, serious
 from servers import Database
 from tenantry import MigrateOptions, migrate
 from tenantry.checks.isolation import probes
@@ -22,7 +22,7 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
 pytestmark = pytest.mark.server
-__all__ = ["apart"]
+__all__ = ["isolated_orders"]
 
 ORDER, LINE, TAG = 'public."Order"', "public.line", "public.tag"
 OWN = "{} = NULLIF(current_setting('app.tenant_id', true), '')::uuid"
@@ -67,17 +67,17 @@ def only(table: str, column: str, command: str, clauses: str) -> str:
     return without_floor(table, policies=policies)
 
 
-def test_no_tenant_gets_at_another(apart: Database) -> None:
-    findings = found(apart, experiment)
+def test_no_tenant_gets_at_another(isolated_orders: Database) -> None:
+    findings = findings_of(isolated_orders, experiment)
     assert serious(findings) == []
     assert undecided(findings) == []
     assert tried(findings) > 80
     assert [finding.message for finding in findings if "succeeded on 0" in finding.message]
 
 
-def test_without_row_security_everything_gets_through(apart: Database) -> None:
-    apart.execute('ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY')
-    (count, ways), *others = holes(found(apart, experiment)).values()
+def test_without_row_security_everything_gets_through(isolated_orders: Database) -> None:
+    isolated_orders.execute('ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY')
+    (count, ways), *others = holes(findings_of(isolated_orders, experiment)).values()
     assert not others
     assert ways == {
         ("read", "another"), ("update", "another"), ("delete", "another"), ("insert", "another"),
@@ -117,10 +117,10 @@ HOLES = {
 
 
 @pytest.mark.parametrize("hole", HOLES)
-def test_each_hole_is_found(apart: Database, hole: str) -> None:
+def test_each_hole_is_found(isolated_orders: Database, hole: str) -> None:
     statements, table, ways = HOLES[hole]
-    apart.execute(statements)
-    findings = found(apart, experiment)
+    isolated_orders.execute(statements)
+    findings = findings_of(isolated_orders, experiment)
     ((leaking, (_, got)),) = holes(findings).items()
     assert (leaking, {what for what, _ in got}) == (table, ways)
     assert not undecided(findings)
@@ -135,15 +135,15 @@ def test_each_hole_is_found(apart: Database, hole: str) -> None:
     ],
     ids=["the rows", "the tenant"],
 )
-def test_a_view_that_runs_as_its_owner(apart: Database, statements: str, view: str) -> None:
+def test_a_view_that_runs_as_its_owner(isolated_orders: Database, statements: str, view: str) -> None:
     """And no view that reads it is blamed for it; nor is one that counts nothing, and says 0."""
-    apart.execute(f"{statements}; GRANT SELECT ON {view}, amounts TO {ROLE}")
-    assert {table: count for table, (count, _) in holes(found(apart, experiment)).items()} == {view: 1}
+    isolated_orders.execute(f"{statements}; GRANT SELECT ON {view}, amounts TO {ROLE}")
+    assert {table: count for table, (count, _) in holes(findings_of(isolated_orders, experiment)).items()} == {view: 1}
 
 
-def test_nothing_is_changed_and_no_sequence_is_drawn_from(apart: Database) -> None:
+def test_nothing_is_changed_and_no_sequence_is_drawn_from(isolated_orders: Database) -> None:
     """Not by serial and identity columns, nor by triggers, whether or not something gets through."""
-    apart.execute("""
+    isolated_orders.execute("""
         CREATE SEQUENCE numbers; CREATE TABLE journal (at timestamptz); GRANT ALL ON journal, numbers TO PUBLIC;
         CREATE FUNCTION draws() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           PERFORM nextval('public.numbers'); RETURN NEW; END $$;
@@ -159,65 +159,67 @@ def test_nothing_is_changed_and_no_sequence_is_drawn_from(apart: Database) -> No
         "SELECT",
         'ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY; ALTER TABLE line DISABLE ROW LEVEL SECURITY',
     ):
-        apart.execute(statements)
-        before = checksums(apart), apart.rows(state), set(apart.rows(places))
-        findings = found(apart, experiment)
-        assert (checksums(apart), apart.rows(state)) == before[:2]
+        isolated_orders.execute(statements)
+        before = checksums(isolated_orders), isolated_orders.rows(state), set(isolated_orders.rows(places))
+        findings = findings_of(isolated_orders, experiment)
+        assert (checksums(isolated_orders), isolated_orders.rows(state)) == before[:2]
         if statements == "SELECT":
-            assert set(apart.rows(places)) == before[2]
+            assert set(isolated_orders.rows(places)) == before[2]
         assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {
             (LINE, "insert"), (LINE, "give its own rows to another tenant"), (TAG, "insert"), (TAG, "update"), (TAG, "delete"),
             (TAG, "give its own rows to another tenant"), (TAG, "update shared rows"), (TAG, "delete shared rows"),
         }  # fmt: skip
 
 
-def test_what_a_trigger_says_is_not_taken_for_an_answer(apart: Database) -> None:
+def test_what_a_trigger_says_is_not_taken_for_an_answer(isolated_orders: Database) -> None:
     """It speaks before the policies do, and what it says, they might have said."""
-    apart.execute("""
+    isolated_orders.execute("""
         CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
           IF TG_OP = 'INSERT' THEN RAISE check_violation; END IF; RAISE insufficient_privilege; END $$;
         CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON line FOR EACH ROW EXECUTE FUNCTION refuses();
     """)
-    findings = found(apart, experiment)
+    findings = findings_of(isolated_orders, experiment)
     assert serious(findings) == []
     assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {
         (LINE, "insert"), (LINE, "give its own rows to another tenant"),
     }  # fmt: skip
 
 
-def test_two_tables_at_a_time_give_the_same_findings(apart: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    apart.execute("""
+def test_two_tables_at_a_time_give_the_same_findings(
+    isolated_orders: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    isolated_orders.execute("""
         ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY;
         CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege; END $$;
         CREATE TRIGGER refuses BEFORE INSERT OR UPDATE ON line FOR EACH ROW EXECUTE FUNCTION refuses();
     """)
-    one = found(apart, experiment)
+    one = findings_of(isolated_orders, experiment)
     assert serious(one)
     assert undecided(one)
     monkeypatch.setattr(probes, "MANY", 1)
     sessions: list[Any] = []
-    assert found(apart, experiment, opened=sessions.append) == one
+    assert findings_of(isolated_orders, experiment, opened=sessions.append) == one
     # Each time our own and the application's: two beside those that one at a time has, of which one is the context's.
     assert len(sessions) == 3
 
 
-def test_a_table_that_cannot_be_read_is_left_open(apart: Database) -> None:
+def test_a_table_that_cannot_be_read_is_left_open(isolated_orders: Database) -> None:
     """As one whose heir is on a server that is away."""
-    apart.execute("""
+    isolated_orders.execute("""
         CREATE EXTENSION postgres_fdw; CREATE SERVER away FOREIGN DATA WRAPPER postgres_fdw OPTIONS (port '1');
         CREATE USER MAPPING FOR PUBLIC SERVER away;
         CREATE FOREIGN TABLE line_far () INHERITS (line) SERVER away;
     """)
-    findings = found(apart, experiment)
+    findings = findings_of(isolated_orders, experiment)
     assert serious(findings) == []
     assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {(LINE, "read")}
 
 
-def test_others_are_neither_waited_for_nor_kept_waiting(apart: Database) -> None:
+def test_others_are_neither_waited_for_nor_kept_waiting(isolated_orders: Database) -> None:
     """What rows that a writer has locked, or a table that somebody keeps to himself, hold up is left open soon."""
-    with apart.connect() as writer, apart.connect() as hoarder:
+    with isolated_orders.connect() as writer, isolated_orders.connect() as hoarder:
         writer.execute('UPDATE "Order" SET total = 7; UPDATE line SET what = what')
-        with context(apart) as standing:
+        with check_context(isolated_orders) as standing:
             hoarder.execute("LOCK TABLE tag")
             findings = [finding for finding in experiment(standing) if isinstance(finding, Finding)]
         assert serious(findings) == []
@@ -225,7 +227,7 @@ def test_others_are_neither_waited_for_nor_kept_waiting(apart: Database) -> None
         assert {(sample["table"], sample["attempt"]) for sample in undecided(findings)} == {
             (TAG, "read"), (LINE, "give its own rows to another tenant"),
         }  # fmt: skip
-        with apart.connect(autocommit=True) as other:
+        with isolated_orders.connect(autocommit=True) as other:
             other.execute("SET lock_timeout = '100ms'")
             other.execute("UPDATE event SET at = at")
 
@@ -246,10 +248,10 @@ def test_one_tenant_alone(database: Database, role: Callable[..., str]) -> None:
         assign = {{ tenant = "zero" }}
     """
     migrate(Target(database.dsn), Spec.parse(spec), MigrateOptions(until=Phase.ISOLATE))
-    assert serious(found(database, experiment, spec=spec)) == []
+    assert serious(findings_of(database, experiment, spec=spec)) == []
     named = "USING (NULLIF(current_setting('app.tenant_id', true), '') IS NOT NULL)"
     database.execute(only("notes", "tenant_id", "SELECT", named))
-    assert set(holes(found(database, experiment, spec=spec))) == {"public.notes"}
+    assert set(holes(findings_of(database, experiment, spec=spec))) == {"public.notes"}
 
 
 def test_the_quarantine_is_nobodys(database: Database, role: Callable[..., str]) -> None:
@@ -272,9 +274,9 @@ def test_the_quarantine_is_nobodys(database: Database, role: Callable[..., str])
     """
     database.execute("ALTER TABLE tenants ALTER id ADD GENERATED BY DEFAULT AS IDENTITY (START 9)")
     migrate(Target(database.dsn), Spec.parse(spec), MigrateOptions(until=Phase.ISOLATE, force=True))
-    assert serious(found(database, experiment, spec=spec)) == []
+    assert serious(findings_of(database, experiment, spec=spec)) == []
     database.execute("DROP POLICY tenantry_quarantine ON notes")
-    ((count, ways),) = holes(found(database, experiment, spec=spec)).values()
+    ((count, ways),) = holes(findings_of(database, experiment, spec=spec)).values()
     assert {what for what, _ in ways} == {"read", "update", "delete", "insert"}
     assert count == 4
 
@@ -282,23 +284,27 @@ def test_the_quarantine_is_nobodys(database: Database, role: Callable[..., str])
 # -- Who tries
 
 
-def test_by_the_applications_own_connection(apart: Database, role: Callable[..., str]) -> None:
+def test_by_the_applications_own_connection(isolated_orders: Database, role: Callable[..., str]) -> None:
     login, mighty = role("LOGIN", name="web"), role("LOGIN BYPASSRLS", name="mighty")
-    apart.execute(f"GRANT {ROLE} TO {login}, {mighty}")
-    findings = found(apart, experiment, application=Target(make_conninfo(apart.dsn, user=login)))
+    isolated_orders.execute(f"GRANT {ROLE} TO {login}, {mighty}")
+    findings = findings_of(
+        isolated_orders, experiment, application=Target(make_conninfo(isolated_orders.dsn, user=login))
+    )
     assert serious(findings) == []
     assert tried(findings) > 80
-    assert ORDER in holes(found(apart, experiment, application=Target(make_conninfo(apart.dsn, user=mighty))))
+    assert ORDER in holes(
+        findings_of(isolated_orders, experiment, application=Target(make_conninfo(isolated_orders.dsn, user=mighty)))
+    )
 
 
 def test_a_connection_that_is_not_the_applications(
-    apart: Database, new_database: Callable[..., Database], role: Callable[..., str]
+    isolated_orders: Database, new_database: Callable[..., Database], role: Callable[..., str]
 ) -> None:
     stranger, elsewhere = role("LOGIN", name="stranger"), new_database()
     with pytest.raises(UsageError, match="does not have the privileges of apart_app"):
-        found(apart, experiment, application=Target(make_conninfo(apart.dsn, user=stranger)))
+        findings_of(isolated_orders, experiment, application=Target(make_conninfo(isolated_orders.dsn, user=stranger)))
     with pytest.raises(UsageError, match="another database"):
-        found(apart, experiment, application=Target(elsewhere.dsn))
+        findings_of(isolated_orders, experiment, application=Target(elsewhere.dsn))
 
 
 def test_an_operator_who_made_the_role(database: Database, role: Callable[..., str]) -> None:
@@ -317,38 +323,40 @@ def test_an_operator_who_made_the_role(database: Database, role: Callable[..., s
     migrate(Target(dsn), Spec.parse(spec), MigrateOptions(until=Phase.ISOLATE))
     members = "SELECT roleid::regrole::text, member::regrole::text, admin_option FROM pg_auth_members ORDER BY 1, 2, 3"
     before = database.rows(members)
-    findings = found(database, isolation, experiment, spec=spec, dsn=dsn)
+    findings = findings_of(database, isolation, experiment, spec=spec, dsn=dsn)
     assert serious(findings) == []
     assert tried(findings) > 20
     assert undecided(findings) == []
     database.execute("ALTER TABLE notes NO FORCE ROW LEVEL SECURITY; ALTER TABLE notes DISABLE ROW LEVEL SECURITY")
-    assert set(holes(found(database, experiment, spec=spec, dsn=dsn))) == {"public.notes"}
+    assert set(holes(findings_of(database, experiment, spec=spec, dsn=dsn))) == {"public.notes"}
     assert database.rows(members) == before
 
 
-def test_after_contract(apart: Database) -> None:
-    migrate(Target(apart.dsn), Spec.parse(SPEC), MigrateOptions(until=Phase.CONTRACT, force=True))
-    findings = found(apart, isolation, experiment)
+def test_after_contract(isolated_orders: Database) -> None:
+    migrate(Target(isolated_orders.dsn), Spec.parse(SPEC), MigrateOptions(until=Phase.CONTRACT, force=True))
+    findings = findings_of(isolated_orders, isolation, experiment)
     assert serious(findings) == []
     assert undecided(findings) == []
-    apart.execute("ALTER TABLE line DISABLE ROW LEVEL SECURITY")
-    assert set(holes(found(apart, experiment))) == {LINE}
+    isolated_orders.execute("ALTER TABLE line DISABLE ROW LEVEL SECURITY")
+    assert set(holes(findings_of(isolated_orders, experiment))) == {LINE}
 
 
-def test_an_operator_who_may_not_be_the_application(apart: Database, role: Callable[..., str]) -> None:
+def test_an_operator_who_may_not_be_the_application(isolated_orders: Database, role: Callable[..., str]) -> None:
     auditor = role("LOGIN BYPASSRLS", name="auditor")
-    apart.execute(f"GRANT pg_read_all_data TO {auditor}")
-    findings = found(apart, experiment, dsn=make_conninfo(apart.dsn, user=auditor))
+    isolated_orders.execute(f"GRANT pg_read_all_data TO {auditor}")
+    findings = findings_of(isolated_orders, experiment, dsn=make_conninfo(isolated_orders.dsn, user=auditor))
     assert serious(findings) == [("experiment-not-tried", "", None)]
     assert f"GRANT {ROLE} TO {auditor}" in findings[0].remedy
 
 
-def test_nothing_is_tried_without_the_role(apart: Database) -> None:
-    assert found(apart, experiment, spec=SPEC.replace(ROLE, "nobody_at_all")) == []
+def test_nothing_is_tried_without_the_role(isolated_orders: Database) -> None:
+    assert findings_of(isolated_orders, experiment, spec=SPEC.replace(ROLE, "nobody_at_all")) == []
 
 
-def test_only_wanted_tables_are_tried(apart: Database) -> None:
-    apart.execute('ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY; ALTER TABLE line DISABLE ROW LEVEL SECURITY')
-    with context(apart) as standing:
+def test_only_wanted_tables_are_tried(isolated_orders: Database) -> None:
+    isolated_orders.execute(
+        'ALTER TABLE "Order" DISABLE ROW LEVEL SECURITY; ALTER TABLE line DISABLE ROW LEVEL SECURITY'
+    )
+    with check_context(isolated_orders) as standing:
         line = frozenset(name for name in standing.live.tables if name.name == "line")
-    assert set(holes(found(apart, experiment, tables=line))) == {LINE}
+    assert set(holes(findings_of(isolated_orders, experiment, tables=line))) == {LINE}

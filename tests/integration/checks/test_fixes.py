@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, fixed, found, quietly, spec
+from checks.repairing import WRONG_ROWS, WRONG_TENANTS, built, contents, counts_by_check, fixed, quietly, spec
 from servers import Database
 from tenantry import BackupOptions, RestoreOptions, RollbackOptions, list_backups, restore, rollback
 from tenantry.commands.undo import list_fixes, undo_fixes
@@ -130,7 +130,7 @@ def test_the_database_may_refuse_to_go_back(isolated: Database) -> None:
         UPDATE event SET tenant_id = (SELECT tenant_id FROM "Item" WHERE id = 9) WHERE item_id = 9;
         UPDATE lost SET tenant_id = (SELECT tenant_id FROM "Item" WHERE id = 9) WHERE item_id = 9""",
     )
-    assert any(name.startswith("tenant-differs") for name in found(isolated))
+    assert any(name.startswith("tenant-differs") for name in counts_by_check(isolated))
     outcome = fixed(isolated)
     assert outcome.verdict.exit_status is ExitStatus.DONE, outcome
     assert {one.table.name for one in list_fixes(Target(isolated.dsn))} >= {"Item", "part", "event", "lost"}

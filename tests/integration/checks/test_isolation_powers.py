@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from checks.isolated_tenants import LEGACY, ROLE, SPEC, apart, found, serious
+from checks.isolated_tenants import LEGACY, ROLE, SPEC, findings_of, isolated_orders, serious
 from daily import daily, nightly
 from preflights import SHOP, check, named
 from servers import Database
@@ -26,7 +26,7 @@ pytestmark = [
         "postgres/powers.py", "postgres/sql/powers.sql",
     ),
 ]  # fmt: skip
-__all__ = ["apart"]
+__all__ = ["isolated_orders"]
 
 Role = Callable[..., str]
 
@@ -36,10 +36,10 @@ def of(findings: list[Finding], name: str) -> list[tuple[Severity, str]]:
 
 
 @pytest.fixture
-def web(apart: Database, role: Role) -> str:
+def web(isolated_orders: Database, role: Role) -> str:
     """Who logs in as the application."""
     name = role("LOGIN", name="web")
-    apart.execute(f"GRANT {ROLE} TO {name}")
+    isolated_orders.execute(f"GRANT {ROLE} TO {name}")
     return name
 
 
@@ -52,16 +52,16 @@ def web(apart: Database, role: Role) -> str:
         ("pg_signal_backend", Severity.WARNING),
     ],
 )  # fmt: skip
-def test_predefined_roles(apart: Database, web: str, role: Role, power: str, severity: Severity) -> None:
+def test_predefined_roles(isolated_orders: Database, web: str, role: Role, power: str, severity: Severity) -> None:
     """Those of a login too, and through a role between, by SET ROLE alone; pg_monitor is one, not four."""
     between = role("NOLOGIN", name="between")
-    apart.execute(f"GRANT {between} TO {web}; GRANT {power} TO {between}; ALTER ROLE {web} NOINHERIT")
-    ((said, message),) = of(found(apart, isolation), "application-power")
+    isolated_orders.execute(f"GRANT {between} TO {web}; GRANT {power} TO {between}; ALTER ROLE {web} NOINHERIT")
+    ((said, message),) = of(findings_of(isolated_orders, isolation), "application-power")
     assert said is severity
     assert power in message
-    (finding,) = [one for one in found(apart, isolation) if one.name == "application-power"]
-    apart.execute(finding.remedy.removesuffix("."))
-    assert of(found(apart, isolation), "application-power") == []
+    (finding,) = [one for one in findings_of(isolated_orders, isolation) if one.name == "application-power"]
+    isolated_orders.execute(finding.remedy.removesuffix("."))
+    assert of(findings_of(isolated_orders, isolation), "application-power") == []
 
 
 @pytest.mark.parametrize(
@@ -69,49 +69,51 @@ def test_predefined_roles(apart: Database, web: str, role: Role, power: str, sev
     [("REPLICATION", Severity.ERROR), ("CREATEDB", Severity.INFO)],
 )
 def test_attributes_of_whom_it_can_become(
-    apart: Database, web: str, role: Role, option: str, severity: Severity
+    isolated_orders: Database, web: str, role: Role, option: str, severity: Severity
 ) -> None:
     mighty = role(f"NOLOGIN {option}", name="mighty")
-    apart.execute(f"GRANT {mighty} TO {web}")
-    ((said, message),) = of(found(apart, isolation), "application-power")
+    isolated_orders.execute(f"GRANT {mighty} TO {web}")
+    ((said, message),) = of(findings_of(isolated_orders, isolation), "application-power")
     assert (said, option in message, mighty in message) == (severity, True, True)
 
 
-def test_functions_that_came_closed(apart: Database, web: str) -> None:
+def test_functions_that_came_closed(isolated_orders: Database, web: str) -> None:
     """Of PostgreSQL and of an extension; what was open from the start is nobody's fault."""
-    apart.execute(
+    isolated_orders.execute(
         "CREATE EXTENSION dblink; GRANT EXECUTE ON FUNCTION lo_import(text) TO PUBLIC;"
         f"GRANT EXECUTE ON FUNCTION dblink_connect_u(text), pg_read_file(text) TO {web}"
     )
-    findings = [one for one in found(apart, isolation) if one.name == "application-power"]
+    findings = [one for one in findings_of(isolated_orders, isolation) if one.name == "application-power"]
     assert {one.severity for one in findings} == {Severity.ERROR}
     assert sorted(sample["function"] for one in findings for sample in one.samples) == [
         "lo_import(text)", "pg_read_file(text)", "public.dblink_connect_u(text)",
     ]  # fmt: skip
     for finding in findings:
-        apart.execute(finding.remedy.removesuffix("."))
-    assert of(found(apart, isolation), "application-power") == []
+        isolated_orders.execute(finding.remedy.removesuffix("."))
+    assert of(findings_of(isolated_orders, isolation), "application-power") == []
 
 
 @pytest.mark.pg(">= 15")
-def test_a_setting_that_switches_off_keys(apart: Database, role: Role) -> None:
+def test_a_setting_that_switches_off_keys(isolated_orders: Database, role: Role) -> None:
     name = role(name="app")
-    apart.execute(f"GRANT SET ON PARAMETER session_replication_role TO {name}")
+    isolated_orders.execute(f"GRANT SET ON PARAMETER session_replication_role TO {name}")
     try:
-        ((severity, message),) = of(found(apart, isolation, spec=SPEC.replace(ROLE, name)), "application-power")
+        ((severity, message),) = of(
+            findings_of(isolated_orders, isolation, spec=SPEC.replace(ROLE, name)), "application-power"
+        )
     finally:
-        apart.execute(f"REVOKE SET ON PARAMETER session_replication_role FROM {name}")
+        isolated_orders.execute(f"REVOKE SET ON PARAMETER session_replication_role FROM {name}")
     assert severity is Severity.ERROR
     assert "session_replication_role" in message
 
 
-def test_functions_of_triggers_that_are_its_own(apart: Database) -> None:
-    apart.execute(
+def test_functions_of_triggers_that_are_its_own(isolated_orders: Database) -> None:
+    isolated_orders.execute(
         "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;"
         f"ALTER FUNCTION mine() OWNER TO {ROLE};"
         "CREATE TRIGGER mine BEFORE INSERT ON line FOR EACH ROW EXECUTE FUNCTION mine()"
     )
-    ((severity, message),) = of(found(apart, isolation), "application-owns")
+    ((severity, message),) = of(findings_of(isolated_orders, isolation), "application-owns")
     assert severity is Severity.ERROR
     assert "public.mine()" in message
 
@@ -145,36 +147,36 @@ GRANTS = ("SELECT ON {0} TO " + ROLE, "SELECT (id) ON {0} TO PUBLIC", "DELETE ON
         for number, case in enumerate(product(MADE.values(), GRANTS))
     ],
 )
-def test_tables_that_appeared_since(apart: Database, web: str, made: str, grant: str) -> None:
-    apart.execute(f"{made.format('later')}; GRANT {grant.format('later', web)}")
-    assert [(one.severity, str(one.table)) for one in found(apart, isolation) if one.name == "table-open"] == [
-        (Severity.ERROR, "public.later")
-    ]
+def test_tables_that_appeared_since(isolated_orders: Database, web: str, made: str, grant: str) -> None:
+    isolated_orders.execute(f"{made.format('later')}; GRANT {grant.format('later', web)}")
+    assert [
+        (one.severity, str(one.table)) for one in findings_of(isolated_orders, isolation) if one.name == "table-open"
+    ] == [(Severity.ERROR, "public.later")]
 
 
-def test_tables_that_are_not_open(apart: Database) -> None:
-    apart.execute(
+def test_tables_that_are_not_open(isolated_orders: Database) -> None:
+    isolated_orders.execute(
         f"CREATE TABLE later (id int); CREATE SCHEMA closed; CREATE TABLE closed.one (id int);"
         f"GRANT SELECT ON closed.one TO {ROLE}"
     )
-    assert serious(found(apart, isolation)) == []
+    assert serious(findings_of(isolated_orders, isolation)) == []
 
 
-def test_copies_in_other_schemas_and_what_we_keep(apart: Database) -> None:
-    apart.execute(
+def test_copies_in_other_schemas_and_what_we_keep(isolated_orders: Database) -> None:
+    isolated_orders.execute(
         'CREATE SCHEMA elsewhere; CREATE TABLE elsewhere.copy AS SELECT * FROM "Order";'
         f"GRANT USAGE ON SCHEMA elsewhere, tenantry TO {ROLE};"
         f"GRANT SELECT ON elsewhere.copy, tenantry.runs TO {ROLE}"
     )
-    assert {(one.severity, str(one.table)) for one in found(apart, isolation) if one.name == "table-open"} == {
+    assert {(one.severity, str(one.table)) for one in findings_of(isolated_orders, isolation) if one.name == "table-open"} == {
         (Severity.WARNING, "elsewhere.copy"), (Severity.ERROR, "tenantry.runs"),
     }  # fmt: skip
 
 
 @pytest.mark.pg(">= 15")
-def test_views_that_read_as_their_owner(apart: Database) -> None:
+def test_views_that_read_as_their_owner(isolated_orders: Database) -> None:
     """Also one that no plan betrays, of a view, and of a table that the spec does not know."""
-    apart.execute(f"""
+    isolated_orders.execute(f"""
         CREATE VIEW mixture AS SELECT code FROM "Order" UNION ALL SELECT 'x';
         CREATE VIEW above AS SELECT * FROM mixture;
         CREATE VIEW asking WITH (security_invoker) AS SELECT * FROM mixture;
@@ -183,7 +185,7 @@ def test_views_that_read_as_their_owner(apart: Database) -> None:
         CREATE VIEW over AS SELECT * FROM totals;
         GRANT SELECT ON above, shown, harmless, asking, over TO {ROLE};
     """)
-    findings = [one for one in found(apart, isolation) if one.name == "view-reads-as-owner"]
+    findings = [one for one in findings_of(isolated_orders, isolation) if one.name == "view-reads-as-owner"]
     assert {(one.severity, str(one.table)) for one in findings} == {
         (Severity.ERROR, "public.above"), (Severity.ERROR, "public.shown"),
     }  # fmt: skip
@@ -207,9 +209,9 @@ DEFINER = "CREATE {} public.{}() {} LANGUAGE {} SECURITY DEFINER {}"
     ],
     ids=["dynamic", "by a query as text", "by another", "standard body", "procedure", "harmless"],
 )  # fmt: skip
-def test_functions_that_run_as_their_owner(apart: Database, statements: str, named: bool) -> None:
-    apart.execute(statements)
-    said = [one.message for one in found(apart, isolation) if one.name == "security-definer-function"]
+def test_functions_that_run_as_their_owner(isolated_orders: Database, statements: str, named: bool) -> None:
+    isolated_orders.execute(statements)
+    said = [one.message for one in findings_of(isolated_orders, isolation) if one.name == "security-definer-function"]
     assert len(said) == named
     assert not named or "public.f()" in said[0]
 
@@ -234,25 +236,27 @@ def test_functions_that_run_as_their_owner(apart: Database, statements: str, nam
     ],
     ids=["nothing", "shared rows alone", "no shared rows", "somebody's own", "some", "some of one tenant"],
 )  # fmt: skip
-def test_tenants_see_their_own_rows(apart: Database, web: str, statements: str, severity: Severity, table: str) -> None:
+def test_tenants_see_their_own_rows(
+    isolated_orders: Database, web: str, statements: str, severity: Severity, table: str
+) -> None:
     """Both ways to be the application say the same."""
-    apart.execute(statements)
-    for application in (None, Target(make_conninfo(apart.dsn, user=web))):
-        findings = found(apart, experiment, application=application)
+    isolated_orders.execute(statements)
+    for application in (None, Target(make_conninfo(isolated_orders.dsn, user=web))):
+        findings = findings_of(isolated_orders, experiment, application=application)
         assert [(one.name, one.severity, str(one.table)) for one in findings if one.severity is not Severity.INFO] == [
             ("own-rows-hidden", severity, table)
         ]
 
 
-def test_rows_of_a_third_tenant(apart: Database) -> None:
+def test_rows_of_a_third_tenant(isolated_orders: Database) -> None:
     """Neither the first nor the last is let in on, nor lets in."""
-    apart.execute("""
+    isolated_orders.execute("""
         INSERT INTO tenants VALUES ('00000000-0000-0000-0000-000000000009', 'nine', 'Nine');
         INSERT INTO "Order" (org, code) VALUES ('00000000-0000-0000-0000-000000000009', 'nine1');
         DROP POLICY tenantry_floor ON "Order";
         CREATE POLICY wide ON "Order" FOR SELECT USING (org = '00000000-0000-0000-0000-000000000002');
     """)
-    findings = [one for one in found(apart, experiment) if one.name == "tenants-not-apart"]
+    findings = [one for one in findings_of(isolated_orders, experiment) if one.name == "tenants-not-apart"]
     assert [str(one.table) for one in findings] == ['public."Order"']
 
 
@@ -264,21 +268,23 @@ def test_rows_of_a_third_tenant(apart: Database) -> None:
          "CREATE TABLE later (id int); GRANT SELECT ON later TO {0}"], 3,
     ),
 )  # fmt: skip
-def test_both_ways_come_to_the_same_verdict(apart: Database, web: str, statement: str) -> None:
+def test_both_ways_come_to_the_same_verdict(isolated_orders: Database, web: str, statement: str) -> None:
     """By SET ROLE, and by the application's own connection."""
-    apart.execute(statement.format(web))
+    isolated_orders.execute(statement.format(web))
     verdicts = [
-        bool(serious(found(apart, isolated, application=application)))
-        for application in (None, Target(make_conninfo(apart.dsn, user=web)))
+        bool(serious(findings_of(isolated_orders, isolated, application=application)))
+        for application in (None, Target(make_conninfo(isolated_orders.dsn, user=web)))
     ]
     assert verdicts == [statement != "SELECT"] * 2
 
 
-def test_a_login_that_takes_the_role_on(apart: Database, role: Role) -> None:
+def test_a_login_that_takes_the_role_on(isolated_orders: Database, role: Role) -> None:
     """As applications do that log in as one role for several."""
     gate = role("LOGIN NOINHERIT", name="gate")
-    apart.execute(f"GRANT {ROLE} TO {gate}")
-    application = Target(make_conninfo(apart.dsn, user=gate))
-    assert serious(found(apart, isolated, application=application)) == []
-    apart.execute("ALTER TABLE line DISABLE ROW LEVEL SECURITY")
-    assert {table for name, table, _ in serious(found(apart, isolated, application=application))} == {"public.line"}
+    isolated_orders.execute(f"GRANT {ROLE} TO {gate}")
+    application = Target(make_conninfo(isolated_orders.dsn, user=gate))
+    assert serious(findings_of(isolated_orders, isolated, application=application)) == []
+    isolated_orders.execute("ALTER TABLE line DISABLE ROW LEVEL SECURITY")
+    assert {table for name, table, _ in serious(findings_of(isolated_orders, isolated, application=application))} == {
+        "public.line"
+    }

@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from checks.haulage import SPEC, fleet
+from checks.haulage import SPEC, isolated_haulage
 from conftest import ROOT
 from servers import Database
 
-__all__ = ["fleet"]
+__all__ = ["isolated_haulage"]
 
 MEASURED = """
 import resource, runpy, sys
@@ -37,31 +37,31 @@ def run(database: Database, folder: Path, *arguments: str) -> tuple[int, list[st
     return done.returncode, done.stdout.splitlines(), int(peak)
 
 
-def test_ten_thousand_rows(fleet: Database, tmp_path: Path) -> None:
+def test_ten_thousand_rows(isolated_haulage: Database, tmp_path: Path) -> None:
     """Of one check, forty kilobytes each."""
     (tmp_path / "tenantry.toml").write_text(SPEC, encoding="utf-8")
-    fleet.execute("UPDATE notes SET truck_code = 'nowhere' WHERE id = 1")
-    status, little, before = run(fleet, tmp_path, "validate")
+    isolated_haulage.execute("UPDATE notes SET truck_code = 'nowhere' WHERE id = 1")
+    status, little, before = run(isolated_haulage, tmp_path, "validate")
     assert status == 1
-    fleet.execute(
+    isolated_haulage.execute(
         "SET session_replication_role = replica; INSERT INTO notes SELECT n, repeat('x', 40000), '',"
         " '00000000-0000-0000-0000-00000000000a' FROM generate_series(1001, 10999) n"
     )
-    status, lines, peak = run(fleet, tmp_path, "validate")
+    status, lines, peak = run(isolated_haulage, tmp_path, "validate")
     assert status == 1
     assert any("10,000 rows of public.notes" in line for line in lines)
     assert len(lines) <= len(little) + 12
     assert peak < before + KILOBYTES
 
 
-def test_hundreds_of_findings(fleet: Database, tmp_path: Path) -> None:
+def test_hundreds_of_findings(isolated_haulage: Database, tmp_path: Path) -> None:
     """Of five hundred rules, twenty rows each: the first are shown, the others are counted, and the report has all."""
     rules = "".join(
         f'[[rule]]\nname = "rule-{number}"\ntable = "crates"\nviolates = "t.id > -{number}"\n'
         for number in range(1, 501)
     )
     (tmp_path / "tenantry.toml").write_text(SPEC + rules, encoding="utf-8")
-    status, lines, _ = run(fleet, tmp_path, "verify")
+    status, lines, _ = run(isolated_haulage, tmp_path, "verify")
     assert status == 1
     assert any("and 470 more" in line for line in lines)
     assert len(lines) < 300

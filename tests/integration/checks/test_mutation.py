@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from acceptance.kill_scenarios import SCENES
-from checks.haulage import SCHEMA, SPEC, fleet, serious, validated
+from checks.haulage import SCHEMA, SPEC, isolated_haulage, serious, validated
 from daily import daily
 from servers import Database
 from tenantry import InspectionOptions, MigrateOptions, migrate
@@ -27,7 +27,7 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.catalog import read_schema
 from tenantry.postgres.connect import Target
 
-__all__ = ["fleet"]
+__all__ = ["isolated_haulage"]
 
 # Kind, the name that a finding must hold, and the mutation. What hangs on a partition's parent goes with that.
 OBJECTS = """
@@ -133,27 +133,27 @@ COUNTS = daily([2, None])
 
 @pytest.mark.server
 @pytest.mark.parametrize("count", COUNTS)
-def test_each_object(fleet: Database, untouched: Database, count: int | None) -> None:
+def test_each_object(isolated_haulage: Database, untouched: Database, count: int | None) -> None:
     """Of the database with every way to a tenant, migrated until isolate."""
-    mutations = made(untouched, fleet)
+    mutations = made(untouched, isolated_haulage)
     kinds = {kind for kind, _, _ in mutations}
     assert kinds >= {"trigger", "trigger off", "function", "policy", "policy changed", "row security", "force", "index",
                      "constraint", "not null", "default", "privilege", "column"}  # fmt: skip
     assert len(mutations) > 150
     mutations = [one for one in mutations if one[0] not in REREAD]
-    assert not unnoticed(fleet, Spec.parse(SPEC), of_each_kind(mutations, count))
+    assert not unnoticed(isolated_haulage, Spec.parse(SPEC), of_each_kind(mutations, count))
 
 
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("kind", REREAD)
 def test_each_object_that_others_need(
-    fleet: Database, untouched: Database, new_database: Callable[..., Database], kind: str, count: int | None
+    isolated_haulage: Database, untouched: Database, new_database: Callable[..., Database], kind: str, count: int | None
 ) -> None:
     """A tenant column, with all that stands on it, or a table of ours: the whole of validate says so, and stops at
     nothing."""
-    mutations = [one for one in made(untouched, fleet) if one[0] == kind]
+    mutations = [one for one in made(untouched, isolated_haulage) if one[0] == kind]
     for _, name, statement in of_each_kind(mutations, count):
-        database = new_database(fleet.name)
+        database = new_database(isolated_haulage.name)
         database.execute(statement)
         findings = [one for one in validated(database).findings if one.severity is not Severity.INFO]
         assert named(findings, name), (statement, findings)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from checks.haulage import SPEC, fleet, serious, unmigrated, validated
+from checks.haulage import SPEC, isolated_haulage, serious, unmigrated, validated
 from servers import Database, wait_until
 from tenantry import InspectionOptions, MigrateOptions, migrate
 from tenantry.checks.base import Check, QueryCheck, Rows
@@ -24,7 +24,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
-__all__ = ["fleet", "unmigrated"]
+__all__ = ["isolated_haulage", "unmigrated"]
 
 ANT, BEE, NOBODY = (f"00000000-0000-0000-0000-00000000000{letter}" for letter in "abf")
 PIT = 'public."Pit ""Stop"'
@@ -33,15 +33,15 @@ UNGUARDED = "SET session_replication_role = replica;"
 
 
 @pytest.mark.server
-def test_a_sound_database(fleet: Database) -> None:
+def test_a_sound_database(isolated_haulage: Database) -> None:
     """Nothing but information; every row of every owned table is counted, by tenant."""
-    verdict = validated(fleet, detailed=True)
+    verdict = validated(isolated_haulage, detailed=True)
     assert serious(verdict.findings) == set()
     assert verdict.exit_status is ExitStatus.DONE
     assert all(family.passed for family in verdict.families)
     assert sum(family.checks for family in verdict.families) > 30
     for distribution in verdict.distributions:
-        rows = fleet.rows(
+        rows = isolated_haulage.rows(
             f"SELECT count(*), count(*) FILTER (WHERE firm IS NULL), count(DISTINCT firm) FROM {distribution.table}"
         )
         assert rows == [(distribution.rows, distribution.without_tenant, distribution.tenants)]
@@ -49,44 +49,44 @@ def test_a_sound_database(fleet: Database) -> None:
     assert verdict.rows == sum(one.rows for one in verdict.distributions)
 
 
-def test_samples_are_the_rows(fleet: Database) -> None:
+def test_samples_are_the_rows(isolated_haulage: Database) -> None:
     """By their primary key, with what they point at; of a partitioned table from whichever partition."""
-    fleet.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id IN (3, 60, 90)")
-    (finding,) = [one for one in validated(fleet).findings if one.name == "dangling-reference"]
+    isolated_haulage.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id IN (3, 60, 90)")
+    (finding,) = [one for one in validated(isolated_haulage).findings if one.name == "dangling-reference"]
     assert sorted(int(sample["id"]) for sample in finding.samples) == [3, 60, 90]
     assert {sample["depot"] for sample in finding.samples} == {"999"}
     assert set(finding.samples[0]) == {"id", "at", "depot"}
 
 
-def test_one_table(fleet: Database) -> None:
+def test_one_table(isolated_haulage: Database) -> None:
     """--table leaves out all others, what is wrong with them too; a table that is not there is wrong usage."""
-    fleet.execute(
+    isolated_haulage.execute(
         f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id = 3; UPDATE notes SET truck_code = 'x' WHERE id = 1"
     )
-    verdict = validated(fleet, tables=("trips",))
+    verdict = validated(isolated_haulage, tables=("trips",))
     assert serious(verdict.findings) == {("dangling-reference", "public.trips", 1)}
     assert [str(one.table) for one in verdict.distributions] == ["public.trips"]
 
 
-def test_many_findings(fleet: Database) -> None:
+def test_many_findings(isolated_haulage: Database) -> None:
     """Ten thousand faulty rows: the count is exact, the samples are as many as were asked for, by tenant on request."""
-    fleet.execute(
+    isolated_haulage.execute(
         f"{UNGUARDED} INSERT INTO notes SELECT n, 'truck ' || repeat('x', 5000), '', '{ANT}'"
         " FROM generate_series(1000, 10999) n"
     )
-    verdict = validated(fleet, samples=7, detailed=True)
+    verdict = validated(isolated_haulage, samples=7, detailed=True)
     (finding,) = [one for one in verdict.findings if one.severity is Severity.ERROR]
     assert (finding.name, finding.count, len(finding.samples)) == ("dangling-reference", 10_000, 7)
     assert finding.tenants == {"ant": 10_000}
     assert {len(sample["truck_code"]) for sample in finding.samples} == {200}
-    assert not [one for one in validated(fleet, samples=0).findings if one.samples and one.count == 10_000]
+    assert not [one for one in validated(isolated_haulage, samples=0).findings if one.samples and one.count == 10_000]
 
 
-def test_slices_come_to_the_same(fleet: Database) -> None:
+def test_slices_come_to_the_same(isolated_haulage: Database) -> None:
     """A page at a time, over two sessions: the counts are those of one reading, and so are the rows."""
-    fleet.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id % 50 = 0")
+    isolated_haulage.execute(f"{UNGUARDED} UPDATE trips SET depot = 999 WHERE id % 50 = 0")
     with open_check_context(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
+        Target(isolated_haulage.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
     ) as context:
         checks = [one for one in references(context) if isinstance(one, Check)]
         whole, sliced = (examine(context, checks, Stop(), slice_pages=pages) for pages in (1000, 1))
@@ -105,9 +105,11 @@ def test_slices_come_to_the_same(fleet: Database) -> None:
     ],
     ids=["backwards", "forwards", "gone"],
 )
-def test_a_row_that_moves_between_slices(fleet: Database, free: str, odd: int, change: str, count: int | None) -> None:
+def test_a_row_that_moves_between_slices(
+    isolated_haulage: Database, free: str, odd: int, change: str, count: int | None
+) -> None:
     """Written by somebody else while slices are read, it is counted once, or not at all if nothing is wrong with it."""
-    with fleet.connect(autocommit=True) as connection:
+    with isolated_haulage.connect(autocommit=True) as connection:
         connection.execute("CREATE TABLE moving (id int PRIMARY KEY, odd boolean, text text)")
         connection.execute("ALTER TABLE moving ALTER text SET STORAGE PLAIN")
         connection.execute(f"INSERT INTO moving SELECT n, n = {odd}, repeat('x', 1000) FROM generate_series(1, 500) n")
@@ -125,7 +127,7 @@ def test_a_row_that_moves_between_slices(fleet: Database, free: str, odd: int, c
             question=Rows(violates=sql.SQL("t.odd")),
         )  # fmt: skip
         with open_check_context(
-            Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
+            Target(isolated_haulage.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
         ) as context:
             examined = examine(replace(context, looking=looking), [check], Stop(), slice_pages=1)
         after = connection.execute(place, [odd]).fetchone()
@@ -137,7 +139,7 @@ def test_a_row_that_moves_between_slices(fleet: Database, free: str, odd: int, c
     )
 
 
-def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
+def test_a_check_that_cannot_be_asked(isolated_haulage: Database) -> None:
     """It is a finding by itself; those that were fused with it are asked all the same, and the rows counted."""
     table = Name("public", "trucks")
 
@@ -155,7 +157,7 @@ def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
               question=QueryCheck(query=sql.SQL("SELECT * FROM nowhere"))),
     ]  # fmt: skip
     with open_check_context(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
+        Target(isolated_haulage.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
     ) as context:
         examined = examine(context, checks, Stop())
     told = [(one.name, one.count, one.message.partition(":")[2].strip()) for one in examined.findings]
@@ -172,22 +174,22 @@ def test_a_check_that_cannot_be_asked(fleet: Database) -> None:
     assert sum(examined.rows[table].values()) == 12
 
 
-def test_a_check_cannot_write(fleet: Database) -> None:
+def test_a_check_cannot_write(isolated_haulage: Database) -> None:
     """Its session is read-only: a condition that would draw from a sequence is refused."""
     check = Check(
         name="draws", family=Family.BUSINESS, table=Name("public", "trucks"), message="",
         question=Rows(violates=sql.SQL("nextval('public.trucks_id_seq') > 0")),
     )  # fmt: skip
-    before = fleet.rows("SELECT last_value, is_called FROM trucks_id_seq")
+    before = isolated_haulage.rows("SELECT last_value, is_called FROM trucks_id_seq")
     with open_check_context(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
+        Target(isolated_haulage.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, Stop(), run="", purpose="test"
     ) as context:
         (finding,) = examine(context, [check], Stop()).findings
     assert "read-only transaction" in finding.message
-    assert fleet.rows("SELECT last_value, is_called FROM trucks_id_seq") == before
+    assert isolated_haulage.rows("SELECT last_value, is_called FROM trucks_id_seq") == before
 
 
-def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
+def test_a_stop_ends_what_is_being_asked(isolated_haulage: Database) -> None:
     """From another thread, while two long queries run: Interrupted, and no session goes on."""
     stop = Stop()
     query = sql.SQL("SELECT 1 FROM pg_sleep(60)")
@@ -205,11 +207,11 @@ def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
         "SELECT count(*)::int FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
     )
     with open_check_context(
-        Target(fleet.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, stop, run="", purpose="test"
+        Target(isolated_haulage.dsn), Spec.parse(SPEC), InspectionOptions(), ignore, stop, run="", purpose="test"
     ) as context:
 
         def end() -> None:
-            wait_until(lambda: fleet.rows(sleeping) == [(2,)])
+            wait_until(lambda: isolated_haulage.rows(sleeping) == [(2,)])
             stop()
 
         thread = threading.Thread(target=end)
@@ -217,7 +219,7 @@ def test_a_stop_ends_what_is_being_asked(fleet: Database) -> None:
         with pytest.raises(Interrupted):
             examine(context, checks, stop)
         thread.join()
-        assert fleet.rows(sleeping) == [(0,)]
+        assert isolated_haulage.rows(sleeping) == [(0,)]
 
 
 @pytest.mark.server
@@ -278,34 +280,34 @@ def test_a_census_that_cannot_be_made(unmigrated: Database) -> None:
     assert found == {"census-not-made", "phase-pending", "reference-cycle"}
 
 
-def test_tables_that_refer_to_each_other(fleet: Database) -> None:
+def test_tables_that_refer_to_each_other(isolated_haulage: Database) -> None:
     """A circle of foreign keys between tables is worth knowing, and no more."""
-    fleet.execute(
+    isolated_haulage.execute(
         "ALTER TABLE plates ADD country text REFERENCES countries; ALTER TABLE countries ADD plate text REFERENCES plates"
     )
-    verdict = validated(fleet)
+    verdict = validated(isolated_haulage)
     assert serious(verdict.findings) == set()
     (finding,) = [one for one in verdict.findings if one.name == "circular-foreign-keys"]
     assert "public.countries, public.plates" in finding.message
 
 
-def test_share_and_empty_tenants(fleet: Database) -> None:
+def test_share_and_empty_tenants(isolated_haulage: Database) -> None:
     """What [limits] calls too much is a warning where the spec says it, and information where it does not."""
-    verdict = validated(fleet, SPEC + "[limits]\nlargest_share = 0.8\n")
+    verdict = validated(isolated_haulage, SPEC + "[limits]\nlargest_share = 0.8\n")
     assert serious(verdict.findings) == {
         ("largest-share", "public.crates", None), ("largest-share", "public.notices", None),
     }  # fmt: skip
     assert [dict(one.samples[0]) for one in verdict.findings if one.name == "empty-tenants"] == [{"tenant": "cow"}]
 
 
-def test_rows_that_may_be_hidden(fleet: Database, role: object) -> None:
+def test_rows_that_may_be_hidden(isolated_haulage: Database, role: object) -> None:
     """Whom the policies filter is told so, and not that all is well."""
     reader = role("LOGIN", name="reader")  # type: ignore[operator]
-    fleet.execute(
+    isolated_haulage.execute(
         f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {reader}; GRANT USAGE ON SCHEMA tenantry TO {reader};"
         f"GRANT SELECT ON ALL TABLES IN SCHEMA tenantry TO {reader}"
     )
-    verdict = validated(fleet, dsn=fleet.dsn.replace("user=postgres", f"user={reader}"))
+    verdict = validated(isolated_haulage, dsn=isolated_haulage.dsn.replace("user=postgres", f"user={reader}"))
     hidden = {finding for finding in serious(verdict.findings) if finding[0] == "rows-hidden"}
     assert {table for _, table, _ in hidden} >= {"public.trips", "public.trips_2025", "public.firms", PIT}
     assert verdict.rows == 0

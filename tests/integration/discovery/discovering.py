@@ -24,9 +24,9 @@ def session(database: Any, **parameters: Any) -> psycopg.Connection[Any]:
     return connection
 
 
-def schema_of(database: Any, ours: ManagedObjects | None = None) -> Schema:
+def schema_of(database: Any, managed: ManagedObjects | None = None) -> Schema:
     with session(database) as connection:
-        return read_schema(connection, ("*",), managed=ours or ManagedObjects())
+        return read_schema(connection, ("*",), managed=managed or ManagedObjects())
 
 
 def ask(database: Any, census: Census) -> Evidence:

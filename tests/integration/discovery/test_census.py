@@ -49,7 +49,7 @@ def counted(evidence: Evidence, table: str) -> tuple[int, int, int]:
     return found.rows, found.orphans, found.conflicts
 
 
-def ways(evidence: Evidence, table: str) -> list[tuple[int, int, int]]:
+def counts_by_path(evidence: Evidence, table: str) -> list[tuple[int, int, int]]:
     return [(way.rows, way.alone, way.differs) for way in of(evidence, table).paths]
 
 
@@ -77,7 +77,7 @@ def test_alternatives_are_counted_with_samples(database: Any) -> None:
     assert counted(evidence, "schools") == (3, 1, 0)
     assert counted(evidence, "users") == (2, 0, 0)
     assert counted(evidence, "orders") == (6, 2, 1)
-    assert ways(evidence, "orders") == [(3, 1, 0), (3, 1, 1)]
+    assert counts_by_path(evidence, "orders") == [(3, 1, 0), (3, 1, 1)]
     orders = of(evidence, "orders")
     assert [sample.key for sample in orders.orphan_samples] == [{"id": 5}, {"id": 6}]
     (conflict,) = orders.conflict_samples

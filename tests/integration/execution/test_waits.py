@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backfill_business import EVERY_ROW_IS_RIGHT, assign, build, run
-from latency import bystander, writing
+from latency import unblocked_session, writing
 from servers import Database
 from slow_network import slow_network
 from tenantry.execution.backfill.run import BackfillOptions
@@ -29,7 +29,7 @@ def test_slow_rows(database: Database) -> None:
     build(database, 1_000)
     assign(database)
     database.execute(SLOW_ROWS)
-    with writing(database, LOCKS) as took, bystander(database) as noise:
+    with writing(database, LOCKS) as took, unblocked_session(database) as noise:
         result = run(database, stripes=1, first_batch=BackfillOptions().first_batch)
     assert result.rows > 0
     assert max(took) < 0.1 + SLACK + noise.seconds
@@ -42,7 +42,7 @@ def test_a_far_network_is_not_waited_for_twice(database: Database) -> None:
     build(database, 500)
     assign(database)
     with (
-        slow_network(database.dsn, FAR) as dsn, writing(database, LOCKS) as took, bystander(database) as noise,
+        slow_network(database.dsn, FAR) as dsn, writing(database, LOCKS) as took, unblocked_session(database) as noise,
     ):  # fmt: skip
         result = run(dsn, stripes=1, first_batch=64)
     assert result.batches == 1

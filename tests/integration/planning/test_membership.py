@@ -42,7 +42,7 @@ paths = [["tenant_id"]]
 """
 
 
-def seen(shop: Any, tenant: int | None, query: str = "SELECT id FROM products ORDER BY 1") -> list[Any]:
+def visible_ids(shop: Any, tenant: int | None, query: str = "SELECT id FROM products ORDER BY 1") -> list[Any]:
     with shop.connect() as session:
         session.execute(f"SET LOCAL ROLE {shop.application}")
         if tenant is not None:
@@ -58,7 +58,7 @@ def refused(shop: Any, tenant: int, statement: str) -> None:
         session.rollback()
 
 
-def found(shop: Any) -> list[tuple[str, str]]:
+def findings_of(shop: Any) -> list[tuple[str, str]]:
     findings = validate(shop.target, shop.spec).findings
     return sorted((one.name, str(one.table)) for one in findings if one.severity is not Severity.INFO)
 
@@ -70,23 +70,23 @@ def test_members_read(business: Callable[..., Any]) -> None:
     shop = business(SCHEMA, TABLES % "")
     before, rows = shop.database.dump(), shop.rows("SELECT * FROM products ORDER BY 1")
     shop.migrate(Phase.CONTRACT)
-    assert seen(shop, 1) == [1, 2, 3]
-    assert seen(shop, 2) == [3, 4, 5]
-    assert seen(shop, 3) == []
-    assert seen(shop, None) == []
+    assert visible_ids(shop, 1) == [1, 2, 3]
+    assert visible_ids(shop, 2) == [3, 4, 5]
+    assert visible_ids(shop, 3) == []
+    assert visible_ids(shop, None) == []
     if shop.database.server.major >= 15:
-        assert seen(shop, 1, "SELECT id FROM catalogue ORDER BY 1") == [1, 2, 3]
+        assert visible_ids(shop, 1, "SELECT id FROM catalogue ORDER BY 1") == [1, 2, 3]
     # An order may name a product that its tenant does not see.
-    assert seen(shop, 2, "SELECT count(*) FROM orders") == [2]
-    assert seen(shop, 2, "SELECT count(*) FROM orders JOIN products p ON p.id = product_id") == [1]
+    assert visible_ids(shop, 2, "SELECT count(*) FROM orders") == [2]
+    assert visible_ids(shop, 2, "SELECT count(*) FROM orders JOIN products p ON p.id = product_id") == [1]
     for statement in ("INSERT INTO products VALUES (8, 'x')", "UPDATE products SET name = 'x'", "DELETE FROM products",
                       "INSERT INTO product_channels (product_id, tenant_id) VALUES (4, 1)",
                       "UPDATE product_channels SET product_id = 4", "DELETE FROM product_channels"):  # fmt: skip
         refused(shop, 1, statement)
-    assert found(shop) == []
+    assert findings_of(shop) == []
     # The operator sees and writes all, and a tenant what it is linked to from then on.
     shop.execute("INSERT INTO product_channels (product_id, tenant_id) VALUES (7, 1)")
-    assert seen(shop, 1) == [1, 2, 3, 7]
+    assert visible_ids(shop, 1) == [1, 2, 3, 7]
     shop.execute("DELETE FROM product_channels WHERE product_id = 7")
     kinds = {str(one.table): one.kind for one in status(shop.target, shop.spec).tables}
     assert kinds["public.products"] == "membership"
@@ -113,7 +113,7 @@ def test_members_change(business: Callable[..., Any]) -> None:
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.ForeignKeyViolation)):
                 session.execute(statement)
             session.rollback()
-    assert found(shop) == []
+    assert findings_of(shop) == []
     part = shop.spec.table[0].model_copy(update={"writable": False})
     reading = replace(shop, spec=shop.spec.model_copy(update={"table": (part, *shop.spec.table[1:])}))
     reading.migrate(Phase.ISOLATE)
@@ -137,19 +137,19 @@ def test_what_validate_finds(business: Callable[..., Any], fault: str, names: se
     """Policies that are missing or wrong, by the catalog and by trying; and migrate makes them again."""
     shop = business(SCHEMA, TABLES % "")
     shop.migrate(Phase.ISOLATE)
-    assert found(shop) == []
+    assert findings_of(shop) == []
     ((index,),) = shop.rows(
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = 'product_channels'::regclass"
         " AND pg_get_indexdef(indexrelid) LIKE '%(tenant_id, product_id)'"
     )
     shop.execute(fault.format(role=shop.application, index=index))
-    assert set(found(shop)) == names
+    assert set(findings_of(shop)) == names
     if "CREATE POLICY" in fault:
-        assert seen(shop, 1) == [1, 2, 3]
+        assert visible_ids(shop, 1) == [1, 2, 3]
     if ("not-in-force", "public.products") in names:
         shop.migrate(Phase.ISOLATE)
-        assert found(shop) == []
-        assert seen(shop, 1) == [1, 2, 3]
+        assert findings_of(shop) == []
+        assert visible_ids(shop, 1) == [1, 2, 3]
 
 
 def test_attempts(business: Callable[..., Any]) -> None:
@@ -166,7 +166,7 @@ def test_attempts(business: Callable[..., Any]) -> None:
             if one.name == "tenants-not-apart"
         ]
     )
-    assert found(shop) == [("policy-added", "public.products")]
+    assert findings_of(shop) == [("policy-added", "public.products")]
     shop.execute("ALTER POLICY tenantry_floor_member ON products USING (true) WITH CHECK (true)")
     (one,) = [one for one in validate(shop.target, shop.spec).findings if one.name == "tenants-not-apart"]
     for what in ("read", "update", "delete", "insert"):
@@ -201,7 +201,7 @@ def test_rollback_of_the_link(business: Callable[..., Any]) -> None:
     refused(shop, 1, "SELECT FROM products")
     assert shop.rows("SELECT count(*) FROM pg_policy WHERE polrelid = 'products'::regclass") == [(0,)]
     shop.migrate(Phase.ISOLATE)
-    assert seen(shop, 1) == [1, 2, 3]
+    assert visible_ids(shop, 1) == [1, 2, 3]
 
 
 def test_names_and_parts(business: Callable[..., Any]) -> None:
@@ -235,12 +235,12 @@ def test_names_and_parts(business: Callable[..., Any]) -> None:
     before = shop.database.dump()
     shop.migrate(Phase.CONTRACT)
     query = 'SELECT format(\'%s %s\', region, "No.") FROM "member" ORDER BY 1'
-    assert seen(shop, 1, query) == ["1 1", "2 1"]
-    assert seen(shop, 2, query) == ["2 1", "2 2"]
+    assert visible_ids(shop, 1, query) == ["1 1", "2 1"]
+    assert visible_ids(shop, 2, query) == ["2 1", "2 2"]
     refused(shop, 1, "SELECT FROM member_1")
-    assert found(shop) == []
+    assert findings_of(shop) == []
     shop.execute('ALTER TABLE "m ""l" RENAME n TO number; ALTER TABLE "member" RENAME "No." TO no')
-    assert seen(shop, 2, "SELECT no FROM member ORDER BY 1") == [1, 2]
+    assert visible_ids(shop, 2, "SELECT no FROM member ORDER BY 1") == [1, 2]
     shop.execute('ALTER TABLE "m ""l" RENAME number TO n; ALTER TABLE "member" RENAME no TO "No."')
     shop.rollback()
     assert shop.database.dump() == before

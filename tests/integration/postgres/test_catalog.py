@@ -27,10 +27,12 @@ def public(name: str) -> Name:
     return Name("public", name)
 
 
-def read(database: Database, schemas: Sequence[str] = ("*",), ours: ManagedObjects = NOTHING, user: str = "") -> Schema:
+def read(
+    database: Database, schemas: Sequence[str] = ("*",), managed: ManagedObjects = NOTHING, user: str = ""
+) -> Schema:
     dsn = f"{database.dsn} user={user}" if user else database.dsn
     with connect(Target(dsn), purpose="test") as connection:
-        return read_schema(connection, schemas, managed=ours)
+        return read_schema(connection, schemas, managed=managed)
 
 
 @pytest.fixture
@@ -220,13 +222,13 @@ def test_functions(nasty: Database) -> None:
 def test_ours_is_left_out(nasty: Database) -> None:
     """What has our name, stands in our schema, or is said to be ours; columns also below the table."""
     tables = frozenset({public("animal"), public("measured")})
-    ours = ManagedObjects(
+    managed = ManagedObjects(
         tables=tables,
         columns=dict.fromkeys(tables, "tenant_id"),
         created=frozenset({public("tenants")}),
         preserved=frozenset({public("child")}),
     )
-    before, schema = read(nasty), read(nasty, ours=ours)
+    before, schema = read(nasty), read(nasty, managed=managed)
     with_column = {name for name, table in before.tables.items() if table.column("tenant_id")}
     assert with_column == {name for root in tables for name in (root, *below(before, root))}
     assert not any(table.column("tenant_id") for table in schema.tables.values())
@@ -248,8 +250,8 @@ def below(schema: Schema, name: Name) -> set[Name]:
 def test_users_own_column_below_ours_stays(database: Database) -> None:
     """An heir that has a column of that name of its own keeps it."""
     database.load("CREATE TABLE a (id int); CREATE TABLE b (tenant_id int) INHERITS (a);")
-    ours = ManagedObjects(tables=frozenset({public("a")}), columns={public("a"): "tenant_id"})
-    assert read(database, ours=ours).tables[public("b")].column("tenant_id") is not None
+    managed = ManagedObjects(tables=frozenset({public("a")}), columns={public("a"): "tenant_id"})
+    assert read(database, managed=managed).tables[public("b")].column("tenant_id") is not None
 
 
 # -- What only later versions have

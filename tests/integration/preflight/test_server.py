@@ -20,7 +20,7 @@ pytestmark = pytest.mark.server
 
 
 @contextmanager
-def seen(database: Any) -> Iterator[tuple[Scope, ServerState]]:
+def preflight_facts(database: Any) -> Iterator[tuple[Scope, ServerState]]:
     """What a preflight knows, for findings whose limits are too long for a test."""
     with session(database) as connection:
         schema, plan = planned(connection, TABLES)
@@ -29,7 +29,7 @@ def seen(database: Any) -> Iterator[tuple[Scope, ServerState]]:
 
 
 def found_sessions(database: Any, **limits: float) -> list[Finding]:
-    with seen(database) as (scope, facts):
+    with preflight_facts(database) as (scope, facts):
         return list(session_findings(scope, facts, **limits))
 
 
@@ -79,7 +79,7 @@ def test_disk_space_is_unknown_over_sql(database: Any, role: Callable[..., str])
 def test_the_disk_of_another_machine_is_not_looked_at(database: Any) -> None:
     """A folder of the same name here would tell nothing."""
     database.execute(SHOP)
-    with seen(database) as (_, facts):
+    with preflight_facts(database) as (_, facts):
         assert free_bytes(facts.room, "/tmp") is not None
         assert free_bytes(facts.room, "db.example.org") is None
         assert free_bytes(replace(facts.room, started=0.0), "/tmp") is None
@@ -88,10 +88,10 @@ def test_the_disk_of_another_machine_is_not_looked_at(database: Any) -> None:
 def test_larger_tables_need_more_space(database: Any) -> None:
     """Indexes and fills grow with the rows."""
     database.execute(SHOP + "ANALYZE")
-    with seen(database) as (scope, facts):
+    with preflight_facts(database) as (scope, facts):
         few = needed_bytes(scope, facts.room)
     database.execute("INSERT INTO orders SELECT i, 1 FROM generate_series(101, 20000) i; ANALYZE orders")
-    with seen(database) as (scope, facts):
+    with preflight_facts(database) as (scope, facts):
         assert needed_bytes(scope, facts.room) > few + 20_000 * 40
 
 
@@ -179,7 +179,7 @@ def test_lag_and_forgotten_slots_are_warned_of(database: Any) -> None:
         Slot(name="young", active=False, plugin="", here=False, holds_rows=False, bytes=10),
     )
     database.execute(SHOP)
-    with seen(database) as (scope, facts):
+    with preflight_facts(database) as (scope, facts):
         found = list(server_findings(scope, replace(facts, standbys=standbys, slots=slots), 2))
     told = [finding.message for finding in found]
     assert [finding.name for finding in found] == ["replication-lag"] * 2 + ["replication-slot-inactive"] * 2

@@ -36,7 +36,7 @@ def contents(database: Database) -> dict[str, list[Any]]:
     return {table: database.rows(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
 
 
-def found(database: Database) -> dict[str, set[int]]:
+def findings_of(database: Database) -> dict[str, set[int]]:
     return {kind: {key for (key,) in database.rows(query)} for kind, query in SYMPTOMS.items()}
 
 
@@ -61,7 +61,7 @@ def test_rows_are_movements(database: Database, rows: int) -> None:
 
 
 def test_ledger_never_falls_below_zero(enterprise: Database) -> None:
-    assert found(enterprise) == {"negative-stock": set(), "expired-before-made": set()}
+    assert findings_of(enterprise) == {"negative-stock": set(), "expired-before-made": set()}
 
 
 def test_rows_fit_together(enterprise: Database) -> None:
@@ -86,7 +86,7 @@ def test_there_is_one_organization(enterprise: Database) -> None:
 def test_faults_are_planted_and_nothing_else(database: Database, enterprise: Database, kind: str) -> None:
     loaded = fill(database, faults=[kind])
     planted = {name: {fault.key for fault in loaded.faults if fault.kind == name} for name in SYMPTOMS}
-    assert found(database) == planted
+    assert findings_of(database) == planted
     assert {name: len(keys) for name, keys in planted.items()} == {
         name: 3 if kind in (name, "all") else 0 for name in SYMPTOMS
     }

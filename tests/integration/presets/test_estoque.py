@@ -76,7 +76,7 @@ def contents(database: Database) -> dict[str, list[Any]]:
     return {table: database.rows(f"SELECT * FROM {table} ORDER BY id") for table in TABLES}
 
 
-def found(database: Database) -> dict[tuple[str, str], set[int]]:
+def findings_of(database: Database) -> dict[tuple[str, str], set[int]]:
     """The rows that show each symptom, where there are any."""
     rows = {
         (kind, table): {key for (key,) in database.rows(query)}
@@ -118,12 +118,12 @@ def test_rows_are_movements(database: Database, rows: int) -> None:
     assert loaded.rows["estoque_movimentacoes"] == rows
     assert dict(loaded.rows) == {table: database.rows(f"SELECT count(*) FROM {table}")[0][0] for table in TABLES}
     assert all(loaded.rows[table] for table in TABLES)
-    assert found(database) == {}
+    assert findings_of(database) == {}
 
 
 def test_nothing_is_faulty_unless_asked_for(estoque: Database) -> None:
     """No orphan, conflict, negative quantity, early expiry or broken chain of movements."""
-    assert found(estoque) == {}
+    assert findings_of(estoque) == {}
 
 
 def test_lots_hold_what_their_movements_leave(estoque: Database) -> None:
@@ -216,7 +216,7 @@ def test_a_few_tenants_are_large_and_many_are_small(estoque: Database) -> None:
 @pytest.mark.parametrize("kind", [*SYMPTOMS, "all"])
 def test_faults_are_planted_and_nothing_else(database: Database, estoque: Database, kind: str) -> None:
     loaded = fill(database, faults=[kind])
-    assert found(database) == named(loaded.faults)
+    assert findings_of(database) == named(loaded.faults)
     assert {fault.kind for fault in loaded.faults} == (set(SYMPTOMS) if kind == "all" else {kind})
     before, after = contents(estoque), contents(database)
     assert all(after[table][: len(rows)] == rows for table, rows in before.items())

@@ -47,13 +47,13 @@ class Business:
 
     def refused(self, *tables: str, **options: Any) -> Refused:
         """The refusal of a rollback, which has changed nothing."""
-        before = self.whole()
+        before = self.state()
         with pytest.raises(Refused) as caught:
             self.rollback(*tables, **options)
-        assert self.whole() == before
+        assert self.state() == before
         return caught.value
 
-    def whole(self) -> tuple[Any, ...]:
+    def state(self) -> tuple[Any, ...]:
         """Everything: the schema with ours, the rows, the steps."""
         steps = self.database.rows("SELECT key, state FROM tenantry.steps ORDER BY 1")
         return self.database.dump(), checksums(self.database), steps

@@ -46,7 +46,7 @@ def holding(business: Business, statement: str) -> Iterator[psycopg.Connection[o
             holder.rollback()
 
 
-def seen(business: Business, pid: int) -> Stuck | None:
+def stuck_session(business: Business, pid: int) -> Stuck | None:
     with business.database.connect(autocommit=True) as connection:
         return next((one for one in stuck(connection) if one.pid == pid), None)
 
@@ -59,7 +59,7 @@ def test_only_who_blocks_a_run(business: Business) -> None:
         migrating(business),
     ):
         pid = holder.info.backend_pid
-        wait_until(lambda: (one := seen(business, pid)) is not None and one.blocks_run, seconds=60)
+        wait_until(lambda: (one := stuck_session(business, pid)) is not None and one.blocks_run, seconds=60)
         with pytest.raises(Refused, match="does not block any tenantry run"):
             end_blocker(business.target, bystander.info.backend_pid, agreed=lambda party: True, patience=1)
         with business.database.connect(autocommit=True) as connection:
@@ -92,14 +92,14 @@ def test_index_build(business: Business) -> None:
         thread = threading.Thread(target=builder.execute, args=["CREATE INDEX CONCURRENTLY mine ON usuarios (nome)"])
         thread.start()
         wait_until(
-            lambda: (one := seen(business, builder.info.backend_pid)) is not None and one.waits_for == (pid,),
+            lambda: (one := stuck_session(business, builder.info.backend_pid)) is not None and one.waits_for == (pid,),
             seconds=60,
         )
-        build = seen(business, builder.info.backend_pid)
+        build = stuck_session(business, builder.info.backend_pid)
         assert build is not None
         assert build.build is not None
         assert str(build.build.table) == "public.usuarios"
-        old = seen(business, pid)
+        old = stuck_session(business, pid)
         assert old is not None
         assert old.blocks == (builder.info.backend_pid,)
         assert not old.blocks_run
@@ -113,7 +113,7 @@ def test_asks_first(business: Business, shop: Command) -> None:
     """On a terminal the command asks, and No ends nobody; without one it refuses, unless forced."""
     with holding(business, "LOCK TABLE usuarios IN ACCESS SHARE MODE") as holder, migrating(business):
         pid = holder.info.backend_pid
-        wait_until(lambda: (one := seen(business, pid)) is not None and one.blocks_run, seconds=60)
+        wait_until(lambda: (one := stuck_session(business, pid)) is not None and one.blocks_run, seconds=60)
         refused = shop("status", "--terminate", str(pid))
         assert refused.status == 4
         assert "needs a confirmation" in refused.stderr
@@ -159,8 +159,8 @@ def test_prepared_transaction(business: Business) -> None:
             waiter = business.database.connect(autocommit=True)
             thread = threading.Thread(target=waiter.execute, args=["ALTER TABLE usuarios ADD theirs int"])
             thread.start()
-            wait_until(lambda: (one := seen(business, 0)) is not None and bool(one.blocks), seconds=60)
-            found = seen(business, 0)
+            wait_until(lambda: (one := stuck_session(business, 0)) is not None and bool(one.blocks), seconds=60)
+            found = stuck_session(business, 0)
             assert found is not None
             connection.execute(found.ending)
             thread.join(timeout=60)

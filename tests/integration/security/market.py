@@ -133,7 +133,7 @@ TABLES = (
 )  # fmt: skip
 
 
-def found(database: Database) -> None:
+def set_up_market(database: Database) -> None:
     """The hall before its migration; the roles that are missing on this server are made."""
     for name in (OLD, STRANGER):
         database.execute(
@@ -153,7 +153,7 @@ def migrated(until: Phase | None) -> Callable[[Database], None]:
     """What builds the hall, migrated until a phase, with balances once the fill is done."""
 
     def build(database: Database) -> None:
-        found(database)
+        set_up_market(database)
         target, spec = Target(database.dsn), Spec.parse(SPEC)
         if until is not None:
             migrate(target, spec, MigrateOptions(until=until, force=True))
@@ -233,7 +233,7 @@ def journal(database: Database) -> dict[str, str]:
     }
 
 
-class Told:
+class Received:
     """Everything that a session of the attacker's was told: rows, notices, errors with all their parts."""
 
     def __init__(self) -> None:
@@ -254,9 +254,9 @@ class Told:
         self.texts += filter(None, (str(error), diagnostic.message_detail, diagnostic.message_hint, diagnostic.context))
 
 
-def act(database: Database, user: str, statements: str, *, tenant: str | None) -> Told:
+def act(database: Database, user: str, statements: str, *, tenant: str | None) -> Received:
     """Run an attempt to its end, as `user` in a session of its own; what it was told, refusals included."""
-    told = Told()
+    told = Received()
     with closing(psycopg.connect(database.dsn, user=user, autocommit=True)) as session:
         session.add_notice_handler(told.notice)
         session.execute("SET statement_timeout = '20s'; SET lock_timeout = '200ms'")

@@ -20,11 +20,11 @@ from security.market import (
     A,
     B,
     act,
-    found,
     journal,
     migrated,
     of_others,
     rights,
+    set_up_market,
 )
 from servers import Database
 from tenantry import (
@@ -192,7 +192,7 @@ def membership(database: Database) -> set[tuple[str, str]]:
 
 def test_during_a_migration(template: Callable[..., Database]) -> None:
     """While columns are added, filled and enforced, the application of before tries to rise."""
-    database = template("market as found", found)
+    database = template("market as found", set_up_market)
     roles = membership(database)
     meanwhile = Meanwhile(database, spread(RISING), OLD, 2)
     result = migrate(

@@ -93,7 +93,7 @@ def unnamed(verdict: Verdict, outline: Outline, database: Database) -> list[str]
         for planned in (*outline.steps, *outline.reverts)
         if not any(message.startswith(planned.step.subject) for message in said)
         and (str(planned.step.table), planned.step.title) not in pending
-        and not (planned.state is State.ORPHANED and gone(planned.step, database))
+        and not (planned.state is State.ORPHANED and is_dropped(planned.step, database))
     ]
 
 
@@ -118,7 +118,7 @@ def assert_kept(database: Database, spec: Spec) -> None:
         assert database.rows(false) == []
 
 
-def gone(step: Step, database: Database) -> bool:
+def is_dropped(step: Step, database: Database) -> bool:
     return database.rows(step.definition().as_string()) in ([], [(None,)])
 
 

@@ -41,7 +41,7 @@ WHERE n.nspname = 'tenantry' AND c.relname LIKE '%\\_\\_%' AND c.relkind = 'r' O
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class Snapshot:
     """What is there: what pg_dump would show, object by object, columns, functions of ours, and the rows, each with its
     tenant's slug."""
 
@@ -50,7 +50,7 @@ class Seen:
     ours: list[tuple[Any, ...]]
     rows: dict[str, list[str]]
 
-    def assert_same(self, other: Seen) -> None:
+    def assert_same(self, other: Snapshot) -> None:
         """The objects that differ are told first."""
         assert sorted(self.schema ^ other.schema) == []
         assert self == other
@@ -75,7 +75,7 @@ class Shop:
             + business.script
         )
 
-    def seen(self) -> Seen:
+    def snapshot(self) -> Snapshot:
         slugs = dict(self.session.execute("SELECT id, slug FROM tenants").fetchall())
         columns = self.session.execute(COLUMNS).fetchall()
         rows = {}
@@ -88,17 +88,17 @@ class Shop:
                 )
                 for row in found
             )
-        return Seen(
+        return Snapshot(
             schema=frozenset((name, one.relation, one.definition) for name, one in describe(self.session).items()),
             columns=columns, ours=self.session.execute(OURS).fetchall(), rows=rows,
         )  # fmt: skip
 
     def migrate(self, wanted: Wanted, until: plan.Phase) -> Refused | UsageError | None:
         """None, or why not; then nothing has changed, and a dry run says the same."""
-        before, spec = self.seen(), Spec.parse(wanted.text(ROLES))
+        before, spec = self.snapshot(), Spec.parse(wanted.text(ROLES))
         refusal = refused_by(lambda: followed(self.database, spec, until, force=True))
         if refusal is not None:
-            self.seen().assert_same(before)
+            self.snapshot().assert_same(before)
         if isinstance(refusal, Refused):
             dry = preview(self.target, spec, MigrateOptions(until=until, backup=BackupKind.NONE, force=True))
             assert dry.refusal is not None
@@ -132,7 +132,7 @@ def shop(server: Server, new_database: Callable[..., Database]) -> Iterator[Shop
 def follow(shop: Shop, change: Change) -> None:
     """From one spec to another, by the way that a refusal names, if any; and back to where it all began."""
     shop.make(change.business)
-    original = shop.seen()
+    original = shop.snapshot()
     if shop.migrate(change.before, change.first) is not None:
         return
     refusal, tries = shop.migrate(change.after, change.second), 0
@@ -141,15 +141,15 @@ def follow(shop: Shop, change: Change) -> None:
         assert tries < 5, f"the remedy is none: {refusal.message} {refusal.remedy}"
         shop.rollback(*tables)
         refusal = shop.migrate(change.after, change.second)
-    followed = shop.seen()
+    followed = shop.snapshot()
     shop.rollback()
-    back = shop.seen()
+    back = shop.snapshot()
     back.assert_same(original)
     if refusal is None:
         shop.make(change.business)
         refused = shop.migrate(change.after, change.second)
         assert refused is None, f"a fresh one is refused: {refused}"
-        shop.seen().assert_same(followed)
+        shop.snapshot().assert_same(followed)
 
 
 def named(refusal: Refused | UsageError) -> tuple[str, ...]:

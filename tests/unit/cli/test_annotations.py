@@ -17,7 +17,7 @@ from tenantry.reports.log import Log
 HOSTILE = 'public."a%\n::error::b"'
 
 
-def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], environment: dict[str, str]) -> list[str]:
+def printed_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str], environment: dict[str, str]) -> list[str]:
     findings = tuple(
         Finding(name="orphan-rows", severity=severity, message=f"rows of {HOSTILE} have no tenant", remedy="Give one.")
         for severity in Severity
@@ -33,7 +33,7 @@ def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], environment: dict[s
 
 def test_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line for each error and warning, none for information or what the spec accepts; a name breaks no line."""
-    error, warning, outcome = told(tmp_path, capsys, {})
+    error, warning, outcome = printed_lines(tmp_path, capsys, {})
     assert error.startswith("error: orphan-rows: rows of ")
     assert error.endswith("have no tenant. Give one.")
     assert warning.startswith("warning: orphan-rows: ")
@@ -42,7 +42,7 @@ def test_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_annotations(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """In GitHub Actions each is a workflow command, and no name in a database can be one of its own."""
-    error, warning, _ = told(tmp_path, capsys, {"GITHUB_ACTIONS": "true"})
+    error, warning, _ = printed_lines(tmp_path, capsys, {"GITHUB_ACTIONS": "true"})
     assert error.startswith("::error title=tenantry orphan-rows::rows of ")
     assert 'public."a%25 ::error::b"' in error
     assert warning.startswith("::warning title=")

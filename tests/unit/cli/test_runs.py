@@ -16,7 +16,7 @@ RUN = RunSummary(
 )  # fmt: skip
 
 
-def said(run: RunSummary) -> list[str]:
+def printed_lines(run: RunSummary) -> list[str]:
     return [line.plain.strip() for line in run_lines(run)]
 
 
@@ -27,11 +27,11 @@ def said(run: RunSummary) -> list[str]:
 )  # fmt: skip
 def test_beside_the_one_before(seconds: float, steps: int, words: str) -> None:
     """A time says something only where as many steps were done."""
-    assert words in said(replace(RUN, before=RunBefore(id="1", seconds=seconds, steps=steps)))[-1]
+    assert words in printed_lines(replace(RUN, before=RunBefore(id="1", seconds=seconds, steps=steps)))[-1]
 
 
 def test_how_it_ended() -> None:
-    assert said(RUN)[0].endswith("2  migrate  exit 0")
+    assert printed_lines(RUN)[0].endswith("2  migrate  exit 0")
     killed = replace(RUN, exit_status=None, outcome=None, seconds=None)
-    assert said(killed) == ["2026-01-01 00:00:00  2  migrate  not finished"]
-    assert "5,000 rows" in said(RUN)[-1]
+    assert printed_lines(killed) == ["2026-01-01 00:00:00  2  migrate  not finished"]
+    assert "5,000 rows" in printed_lines(RUN)[-1]

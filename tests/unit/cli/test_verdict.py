@@ -32,7 +32,7 @@ VERDICT = Verdict(
 )  # fmt: skip
 
 
-def said(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, detailed: bool = False, **settings: bool) -> str:
+def printed(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, detailed: bool = False, **settings: bool) -> str:
     log = Log(tmp_path, command="validate", run="1")
     show_verdict(Terminal(command="validate", settings=Settings(**settings), log=log), VERDICT, detailed=detailed)  # type: ignore[arg-type]
     return capsys.readouterr().out
@@ -40,7 +40,7 @@ def said(tmp_path: Path, capsys: pytest.CaptureFixture[str], *, detailed: bool =
 
 def test_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Some samples and how many there are, a sign for what a terminal would obey; the outcome, and what to do."""
-    text = said(tmp_path, capsys)
+    text = printed(tmp_path, capsys)
     assert "✓ structure" in text
     assert "✗ references" in text
     assert "not checked before the phase isolate is applied" in text
@@ -54,7 +54,7 @@ def test_in_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_in_detail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = said(tmp_path, capsys, detailed=True)
+    text = printed(tmp_path, capsys, detailed=True)
     assert text.count("n NULL") == EXAMPLES + 2
     assert "by tenant: north 9" in text
     assert "public.a  10 rows of 2 tenants, 90% of them north" in text
@@ -62,4 +62,4 @@ def test_in_detail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_only_the_outcome(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said(tmp_path, capsys, quiet=True) == "Found: 1 error.\n"
+    assert printed(tmp_path, capsys, quiet=True) == "Found: 1 error.\n"

@@ -25,7 +25,7 @@ class Rows:
     brings to a tenant and how many to another one."""
 
     rows: int = ROWS
-    ways: dict[str, tuple[int, int]] = field(default_factory=dict)
+    paths: dict[str, tuple[int, int]] = field(default_factory=dict)
     conflicts: int = 0
     several: bool = True
 
@@ -34,19 +34,19 @@ Answers = dict[str, Rows]
 
 
 def answer(question: Question, rows: Rows) -> TableEvidence:
-    ways = []
+    paths = []
     for label, kind in question.paths:
         begins = label.removeprefix("public.").partition(" > ")[0]
-        found, differs = rows.ways.get(begins, (rows.rows, 0))
-        ways.append((label, kind, found, differs))
-    giving = [found for _, kind, found, _ in ways if kind is not PathKind.REFERENCE]
+        found, differs = rows.paths.get(begins, (rows.rows, 0))
+        paths.append((label, kind, found, differs))
+    giving = [found for _, kind, found, _ in paths if kind is not PathKind.REFERENCE]
     known = max(giving, default=0)
     return TableEvidence(
         table=question.table, rows=rows.rows, orphans=rows.rows - known, conflicts=rows.conflicts,
         policy=question.policy, several=rows.several and known > 0,
         paths=tuple(
             PathEvidence(label=label, kind=kind, rows=found, alone=found if len(giving) == 1 else 0, differs=differs)
-            for label, kind, found, differs in ways
+            for label, kind, found, differs in paths
         ),
     )  # fmt: skip
 

@@ -45,7 +45,7 @@ class Asked:
 
 def test_most_rows_first() -> None:
     """As the census counted them, or else as PostgreSQL estimates; what is decided is not asked."""
-    asked = Asked(PRODUCTS, PEOPLE, GOODS, given={"goods": Rows(rows=9, conflicts=1, ways={"person_id": (9, 1)})})
+    asked = Asked(PRODUCTS, PEOPLE, GOODS, given={"goods": Rows(rows=9, conflicts=1, paths={"person_id": (9, 1)})})
     assert [(one.part.name, one.rows) for one in asked.questions] == [("products", 1000), ("goods", 9)]
     assert asked.question("products").cause == "no path reaches them"
 
@@ -65,7 +65,7 @@ def test_one_tenants() -> None:
     assert part.assign.tenant == "it's"
 
 
-CONFLICT: Answers = {"goods": Rows(conflicts=3, ways={"person_id": (10, 3)})}
+CONFLICT: Answers = {"goods": Rows(conflicts=3, paths={"person_id": (10, 3)})}
 
 
 @pytest.mark.parametrize(("words", "path", "other"), [
@@ -79,7 +79,7 @@ def test_one_of_two_ways(words: str, path: str, other: str) -> None:
 
 
 BOXES, SALES = table("boxes"), table("sales", "store_id > stores", "box_id > boxes")
-ORPHANS: Answers = {"boxes": Rows(ways={"sales.box_id": (8, 0)})}
+ORPHANS: Answers = {"boxes": Rows(paths={"sales.box_id": (8, 0)})}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_members() -> None:
     """Who is linked to a row reads it, or changes it as well."""
     link = table("listings", "product_id > products", "tenant_id > tenants",
                  uniques=(unique("id", primary=True), unique("product_id", "tenant_id")))  # fmt: skip
-    asked = Asked(link, PRODUCTS, given={"products": Rows(ways={"listings.product_id": (10, 4)})})
+    asked = Asked(link, PRODUCTS, given={"products": Rows(paths={"listings.product_id": (10, 4)})})
     for words, writable in (("none may write", False), ("changes them", True)):
         answers = [
             one for one in asked.question("products").answers if "linked" in one.meaning and words in one.meaning

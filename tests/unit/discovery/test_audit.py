@@ -14,7 +14,7 @@ from unit.schemas import table
 USERS = table("users", "tenant_id > tenants")
 
 
-def found(*tables: object, given: Answers | None = None) -> set[str]:
+def audit_columns(*tables: object, given: Answers | None = None) -> set[str]:
     draft = drafted(USERS, *tables)  # type: ignore[arg-type]
     evidence: Evidence = answering(given)(census(resolve(draft.spec(), draft.links.schema), draft.links.schema))
     return {f"{link.table.name}.{link.columns[0]}" for link in audits(draft, evidence)}
@@ -25,8 +25,8 @@ def found(*tables: object, given: Answers | None = None) -> set[str]:
 )
 def test_by_name(column: str) -> None:
     """Beside another way, or twice in one table."""
-    assert found(table("notes", "tenant_id > tenants", f"{column}? > users")) == {f"notes.{column}"}
-    assert found(table("notes", "approved_by? > users", f"{column}? > users")) == {
+    assert audit_columns(table("notes", "tenant_id > tenants", f"{column}? > users")) == {f"notes.{column}"}
+    assert audit_columns(table("notes", "approved_by? > users", f"{column}? > users")) == {
         "notes.approved_by",
         f"notes.{column}",
     }
@@ -34,33 +34,33 @@ def test_by_name(column: str) -> None:
 
 @pytest.mark.parametrize("column", ["user_id", "owner_id", "seller", "standby"])
 def test_other_names(column: str) -> None:
-    assert found(table("notes", "tenant_id > tenants", f"{column}? > users")) == set()
+    assert audit_columns(table("notes", "tenant_id > tenants", f"{column}? > users")) == set()
 
 
 def test_a_name_alone_is_a_hint() -> None:
     """A table that has no other way, of which nothing else is known: it may be the owner."""
-    assert found(table("notes", "created_by > users")) == set()
+    assert audit_columns(table("notes", "created_by > users")) == set()
 
 
 def test_without_the_name() -> None:
     """Many tables refer to that parent, by columns that may be NULL, and the data say another tenant."""
     tables = [table(f"t{number}", "tenant_id > tenants", "alpha? > users") for number in range(4)]
-    given = {f"t{number}": Rows(ways={"alpha": (10, 5)}) for number in range(4)}
-    assert found(*tables, given=given) == {f"t{number}.alpha" for number in range(4)}
-    assert found(*tables) == set()
-    assert found(*tables, given={"t0": Rows(ways={"alpha": (100, 4)}, rows=100)}) == set()
+    given = {f"t{number}": Rows(paths={"alpha": (10, 5)}) for number in range(4)}
+    assert audit_columns(*tables, given=given) == {f"t{number}.alpha" for number in range(4)}
+    assert audit_columns(*tables) == set()
+    assert audit_columns(*tables, given={"t0": Rows(paths={"alpha": (100, 4)}, rows=100)}) == set()
 
 
 def test_what_is_called_so_elsewhere_is_the_same() -> None:
     """In a table where the data say nothing: it is called as one that was found, and leads to the same parent."""
     tables = [table(f"t{number}", "tenant_id > tenants", "alpha? > users") for number in range(4)]
-    given = {"t0": Rows(ways={"alpha": (10, 5)})}
-    assert found(*tables, table("late", "alpha? > users"), given=given) == {
+    given = {"t0": Rows(paths={"alpha": (10, 5)})}
+    assert audit_columns(*tables, table("late", "alpha? > users"), given=given) == {
         "t0.alpha", "t1.alpha", "t2.alpha", "t3.alpha", "late.alpha",
     }  # fmt: skip
 
 
 def test_a_key_that_is_never_null_is_no_hint_without_a_name() -> None:
     tables = [table(f"t{number}", "tenant_id > tenants", "alpha > users") for number in range(4)]
-    given = {f"t{number}": Rows(ways={"alpha": (10, 5)}) for number in range(4)}
-    assert found(*tables, given=given) == set()
+    given = {f"t{number}": Rows(paths={"alpha": (10, 5)}) for number in range(4)}
+    assert audit_columns(*tables, given=given) == set()

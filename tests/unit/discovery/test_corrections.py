@@ -17,7 +17,7 @@ SAID = ('users paths = [["tenant_id"]]', 'teams paths = [["lead_id"]]')
 OWN, TEAM = "tenant_id", "team_id > public.teams"
 
 
-def found(orders: Table, part: str, *pairs: tuple[str, str]) -> dict[tuple[str, str], tuple[Correction, ...]]:
+def correction_of(orders: Table, part: str, *pairs: tuple[str, str]) -> dict[tuple[str, str], tuple[Correction, ...]]:
     context = plan_context(spec(*SAID, STORES_PART, f"orders {part}"), USERS, TEAMS, STORES, orders)
     owned = context.ownership.of(orders.name)
     assert owned is not None
@@ -26,7 +26,7 @@ def found(orders: Table, part: str, *pairs: tuple[str, str]) -> dict[tuple[str, 
 
 def test_both_ways() -> None:
     """The tenant's column gets the other way's tenant; a key that may be NULL lets go of its row."""
-    ((first, second),) = found(ORDERS, 'paths = [["tenant_id"], ["team_id"]]', (OWN, TEAM)).values()
+    ((first, second),) = correction_of(ORDERS, 'paths = [["tenant_id"], ["team_id"]]', (OWN, TEAM)).values()
     assert (first.wrong, first.right) == (OWN, TEAM)
     assert first.statement == (
         'UPDATE "public"."orders" AS t SET "tenant_id" = s.tenant FROM (SELECT "r"."id", "a2"."tenant_id" AS tenant'
@@ -46,7 +46,7 @@ def test_both_ways() -> None:
     ],
 )
 def test_only_a_person_can_tell(orders: Table, reason: str) -> None:
-    ((_, second),) = found(orders, 'paths = [["tenant_id"], ["team_id"]]', (OWN, TEAM)).values()
+    ((_, second),) = correction_of(orders, 'paths = [["tenant_id"], ["team_id"]]', (OWN, TEAM)).values()
     assert second.statement is None
     assert reason in second.reason
 
@@ -70,5 +70,5 @@ def test_children_and_cycles() -> None:
 def test_pairs_that_have_none() -> None:
     """A way that disagrees with itself, and the spec's own assignment."""
     part = 'paths = [["tenant_id"], ["team_id"]]'
-    assert found(ORDERS, part, (OWN, OWN), ("assign", OWN)) == {}
-    assert len(found(ORDERS, part, (OWN, TEAM), (OWN, TEAM))) == 1
+    assert correction_of(ORDERS, part, (OWN, OWN), ("assign", OWN)) == {}
+    assert len(correction_of(ORDERS, part, (OWN, TEAM), (OWN, TEAM))) == 1

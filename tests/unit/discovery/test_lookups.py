@@ -25,7 +25,7 @@ class Plain:
         return sql.Identifier(f"{column}_")
 
 
-def found(of: str, *said: str, tables: tuple[Table, ...], more: str = "") -> list[TenantLookup]:
+def lookups_of(of: str, *said: str, tables: tuple[Table, ...], more: str = "") -> list[TenantLookup]:
     context = plan_context(spec(*said, more=more), *tables)
     owned = context.ownership.of(name(of))
     assert owned is not None
@@ -39,21 +39,21 @@ def test_paths_children_and_references() -> None:
     said = (STORES_PART, SALES_PART, 'boxes children = ["sales.box_id"]')
     kinds = [
         (way.label, way.kind, way.gives_tenant, way.many)
-        for way in found("sales", *said, tables=(STORES, sales, boxes))
+        for way in lookups_of("sales", *said, tables=(STORES, sales, boxes))
     ]
     assert kinds == [
         ("store_id > public.stores", PathKind.PATH, True, False),
         ("box_id > public.boxes", PathKind.REFERENCE, False, False),
         ("other_id > public.stores", PathKind.REFERENCE, False, False),
     ]
-    (child,) = found("boxes", *said, tables=(STORES, sales, boxes))
+    (child,) = lookups_of("boxes", *said, tables=(STORES, sales, boxes))
     assert (child.label, child.kind, child.many, child.target) == (
         "public.sales.box_id", PathKind.CHILD, True, sales.name,
     )  # fmt: skip
 
 
 def test_the_users_own_column() -> None:
-    (way,) = found("stores", STORES_PART, tables=(STORES,))
+    (way,) = lookups_of("stores", STORES_PART, tables=(STORES,))
     assert (way.label, way.kind, way.target, way.target_columns) == (
         "tenant_id",
         PathKind.GIVEN,
@@ -72,11 +72,11 @@ def test_references_that_are_not_asked(change: str) -> None:
         sales = replace(sales, foreign_keys=(own, replace(store, enforced=False)))
     stores = "stores shared = true" if change == "not an owned table" else STORES_PART
     said = (stores, 'sales paths = [["tenant_id"]]')
-    assert [way.kind for way in found("sales", *said, tables=(STORES, sales), more=more)] == [PathKind.GIVEN]
+    assert [way.kind for way in lookups_of("sales", *said, tables=(STORES, sales), more=more)] == [PathKind.GIVEN]
 
 
 def test_joins_of_one_hop() -> None:
-    (way,) = found("sales", STORES_PART, SALES_PART, tables=(STORES, SALES))
+    (way,) = lookups_of("sales", STORES_PART, SALES_PART, tables=(STORES, SALES))
     text = way.relation(schema(STORES, SALES), Plain()).as_string(None)
     assert text == '(SELECT x."id_" AS "k0", x.tenant AS low FROM "shadow_stores" AS x WHERE x.tenant IS NOT NULL)'
     condition = way.condition("w0", [sql.Identifier("r", "u0")]).as_string(None)
@@ -86,7 +86,7 @@ def test_joins_of_one_hop() -> None:
 def test_joins_of_two_hops() -> None:
     """What stands between is read from the table itself, without its heirs."""
     desks, sales = table("desks", "store_id > stores"), table("sales", "desk_id > desks")
-    (way,) = found("sales", STORES_PART, 'sales paths = [["desk_id", "store_id"]]', tables=(STORES, desks, sales))
+    (way,) = lookups_of("sales", STORES_PART, 'sales paths = [["desk_id", "store_id"]]', tables=(STORES, desks, sales))
     text = way.relation(schema(STORES, desks, sales), Plain()).as_string(None)
     assert (
         'SELECT "h0"."id" AS "k0", x.tenant AS low FROM ONLY "public"."desks" AS h0 JOIN "shadow_stores" AS "x"' in text
@@ -98,7 +98,7 @@ def test_several_rows_must_agree() -> None:
     """Children: the least and the greatest tenant of all of them."""
     boxes, sales = table("boxes"), table("sales", "store_id > stores", "box_id > boxes")
     said = (STORES_PART, SALES_PART, 'boxes children = ["sales.box_id"]')
-    (way,) = found("boxes", *said, tables=(STORES, sales, boxes))
+    (way,) = lookups_of("boxes", *said, tables=(STORES, sales, boxes))
     text = way.relation(schema(STORES, sales, boxes), Plain()).as_string(None)
     assert "min(x.tenant) AS low, max(x.tenant) AS high" in text
     assert text.endswith('GROUP BY x."box_id_")')

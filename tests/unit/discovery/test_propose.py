@@ -67,7 +67,7 @@ def test_columns_that_no_key_declares() -> None:
     """Of the tenant column's name and type: a way; where no row holds a tenant there, a question."""
     items = table("items", "tenant_id")
     assert decision(proposed(STORES, items), "items").part.paths == ((("tenant_id",),),)
-    found = proposed(STORES, items, given={"items": Rows(ways={"tenant_id": (0, 0)})})
+    found = proposed(STORES, items, given={"items": Rows(paths={"tenant_id": (0, 0)})})
     assert (
         decision(found, "items").part.undecided
         == "tenant_id looks like a tenant's key, but contains no tenant in any of 10 rows"
@@ -86,17 +86,17 @@ def test_the_bookkeeping_of_a_tool_with_a_tenant() -> None:
 def test_children_tell_the_owner() -> None:
     """Where they agree, but for a few mistakes; with one tenant in the data their agreement says nothing."""
     boxes, sales = table("boxes"), table("sales", "store_id > stores", "box_id > boxes")
-    agreed = {"boxes": Rows(ways={"sales.box_id": (10, 0)})}
+    agreed = {"boxes": Rows(paths={"sales.box_id": (10, 0)})}
     part = decision(proposed(STORES, sales, boxes, given=agreed), "boxes").part
     assert (part.children, part.undecided) == (("sales.box_id",), None)
-    mistakes = {"boxes": Rows(rows=40, conflicts=1, ways={"sales.box_id": (40, 1)})}
+    mistakes = {"boxes": Rows(rows=40, conflicts=1, paths={"sales.box_id": (40, 1)})}
     part = decision(proposed(STORES, sales, boxes, given=mistakes), "boxes").part
     assert part.children == ("sales.box_id",)
     assert (part.undecided or "").startswith("sales.box_id leads to two tenants in 1 of 40 rows")
-    quarrels = {"boxes": Rows(ways={"sales.box_id": (10, 9)})}
+    quarrels = {"boxes": Rows(paths={"sales.box_id": (10, 9)})}
     part = decision(proposed(STORES, sales, boxes, given=quarrels), "boxes").part
     assert (part.children, part.shared) == ((), True)
-    one = {"boxes": Rows(ways={"sales.box_id": (10, 0)}, several=False)}
+    one = {"boxes": Rows(paths={"sales.box_id": (10, 0)}, several=False)}
     assert decision(proposed(STORES, sales, boxes, given=one), "boxes").part.undecided is not None
 
 
@@ -110,7 +110,7 @@ def test_children_tell_the_owner() -> None:
 )
 def test_over_nullable_keys_the_data_decides(found: tuple[int, int], part: dict[str, object]) -> None:
     """All rows find a tenant: owned; some: mixed; none: shared."""
-    made = proposed(STORES, table("items", "store_id? > stores"), given={"items": Rows(ways={"store_id": found})})
+    made = proposed(STORES, table("items", "store_id? > stores"), given={"items": Rows(paths={"store_id": found})})
     items = decision(made, "items").part
     assert {name: getattr(items, name) for name in part} == part
     assert items.undecided is None
@@ -119,7 +119,7 @@ def test_over_nullable_keys_the_data_decides(found: tuple[int, int], part: dict[
 def test_what_leads_to_shared_tables_only() -> None:
     """Empty tables are decided by their keys."""
     kinds, templates = table("kinds", "tenant_id? > tenants"), table("templates", "kind_id > kinds")
-    given = {"kinds": Rows(ways={"tenant_id": (0, 0)}), "templates": Rows(rows=0)}
+    given = {"kinds": Rows(paths={"tenant_id": (0, 0)}), "templates": Rows(rows=0)}
     found = proposed(STORES, kinds, templates, given=given)
     assert [decision(found, one).part.shared for one in ("kinds", "templates")] == [True, True]
     assert "decided by its foreign keys" in decision(found, "templates").reasons[0]
@@ -128,7 +128,7 @@ def test_what_leads_to_shared_tables_only() -> None:
 def test_what_several_tenants_refer_to_is_not_the_default_tenants() -> None:
     sales = table("sales", "store_id > stores", "good_id > goods")
     found = proposed(STORES, sales, table("goods"), table("alone"), undecided=Undecided.DEFAULT,
-                     given={"goods": Rows(ways={"sales.good_id": (0, 0)})})  # fmt: skip
+                     given={"goods": Rows(paths={"sales.good_id": (0, 0)})})  # fmt: skip
     assert decision(found, "goods").part.shared is True
     assert decision(found, "alone").part.assign == Assign(tenant="default")
 

@@ -34,7 +34,7 @@ def test_each_table_is_asked_about_once() -> None:
 
 def test_ways_that_bring_nobody() -> None:
     """A table whose rows all lead nowhere is none that others could find their tenants by."""
-    asked, ways = searched(STORES, SALES, LINES, given={"sales": Rows(ways={"store_id": (0, 0)})})
+    asked, ways = searched(STORES, SALES, LINES, given={"sales": Rows(paths={"store_id": (0, 0)})})
     assert ways == {"stores": ["tenant_id"]}
     assert asked[-1] == []
 
@@ -68,7 +68,7 @@ def test_children_are_asked_where_nothing_else_reaches() -> None:
     asked, ways = searched(STORES, sales, boxes, notes)
     assert asked[1] == ["boxes"]
     assert "notes" in ways
-    asked, ways = searched(STORES, sales, boxes, notes, given={"boxes": Rows(ways={"sales.box_id": (10, 5)})})
+    asked, ways = searched(STORES, sales, boxes, notes, given={"boxes": Rows(paths={"sales.box_id": (10, 5)})})
     assert "notes" not in ways
 
 

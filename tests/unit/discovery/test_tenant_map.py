@@ -52,7 +52,7 @@ def test_the_rows_of_a_file() -> None:
     assert list(assigned(rows=()).setup()) == list(MAP.setup()) == []
 
 
-def asked(of: Spec, *tables: Table) -> Census:
+def census_of(of: Spec, *tables: Table) -> Census:
     context = plan_context(of, *tables)
     return census(context.ownership, context.schema)
 
@@ -67,7 +67,7 @@ def statements(found: Census) -> list[str]:
 
 def test_what_is_kept() -> None:
     """A table that nobody refers to is counted in passing; one that others need is a temporary table, with statistics."""
-    texts = statements(asked(spec(STORES_PART, SALES_PART, LINES_PART), STORES, SALES, LINES))
+    texts = statements(census_of(spec(STORES_PART, SALES_PART, LINES_PART), STORES, SALES, LINES))
     made = [text for text in texts if "tenantry_map_" in text.partition(" AS ")[0]]
     assert [text.split()[3] for text in made if text.startswith("CREATE")] == [
         '"tenantry_map_0"',
@@ -83,12 +83,12 @@ def test_tables_that_need_each_other_are_filled_in_rounds() -> None:
     boxes = table("boxes", "sale_id? > sales")
     sales = table("sales", "store_id? > stores", "box_id? > boxes")
     said = (STORES_PART, 'sales paths = [["store_id"], ["box_id"]]', 'boxes paths = [["sale_id"]]')
-    found = asked(spec(*said), STORES, sales, boxes)
+    found = census_of(spec(*said), STORES, sales, boxes)
     (rounds,) = (part for part in found.tenant_maps if isinstance(part, Repeat))
     assert len(rounds.statements) == 2
     assert all("WHERE s.tenant IS NULL AND" in one.as_string(None) for one in rounds.statements)
     default = spec(*said[:2], said[2] + '\norphans = "default"', tenant='default = "rest"')
-    found = asked(default, STORES, sales, boxes)
+    found = census_of(default, STORES, sales, boxes)
     assert sum(isinstance(part, Repeat) for part in found.tenant_maps) == 2
     assert any("orphan = true WHERE tenant IS NULL" in text for text in statements(found))
 
@@ -104,7 +104,7 @@ def test_tables_that_need_each_other_are_filled_in_rounds() -> None:
 def test_assignments(said: str, words: str) -> None:
     """The table's rows stand by themselves, so that the user's SQL sees no other names."""
     notes = table("notes", "code text", "sale_id? > notes")
-    found = asked(spec(f"notes {said}"), notes)
+    found = census_of(spec(f"notes {said}"), notes)
     text = " ".join([*statements(found), *(one.counts.as_string(None) for one in found.questions)])
     assert words in text
     labels = [kind for one in found.questions for _, kind in one.paths]
@@ -114,7 +114,7 @@ def test_assignments(said: str, words: str) -> None:
 def test_a_fallback() -> None:
     """Who is no orphan for having it is counted as one all the same."""
     said = spec(STORES_PART, SALES_PART + '\norphans = "default"', tenant='default = "rest"')
-    (question,) = (one for one in asked(said, STORES, table("sales", "store_id? > stores")).questions
+    (question,) = (one for one in census_of(said, STORES, table("sales", "store_id? > stores")).questions
                    if one.table == SALES.name)  # fmt: skip
     text = question.counts.as_string(None)
     assert "t.label = 'rest'" in text

@@ -15,7 +15,7 @@ from tenantry.model.schema import Kind, Table
 from unit.schemas import TENANTS, column, name, schema, table, unique
 
 
-def found(*tables: Table, wanted: str | None = None) -> Name | None:
+def recognised(*tables: Table, wanted: str | None = None) -> Name | None:
     made = schema(*tables)
     return recognise(made, Links(made), "public", wanted)
 
@@ -23,19 +23,19 @@ def found(*tables: Table, wanted: str | None = None) -> Name | None:
 @pytest.mark.parametrize("called", ["tenants", "res_companies", "Organizations", "app_empresas", "auth_mandant"])
 def test_by_its_name(called: str) -> None:
     """The last word, in the singular, whatever the prefix, the language, and the capitals."""
-    assert found(table(called), table("users", f"x > {called}")) == name(called)
+    assert recognised(table(called), table("users", f"x > {called}")) == name(called)
 
 
 @pytest.mark.parametrize("called", ["tenant_users", "businesses_of_last_year", "things"])
 def test_no_tenants(called: str) -> None:
-    assert found(table(called), table("users", f"x > {called}")) is None
+    assert recognised(table(called), table("users", f"x > {called}")) is None
 
 
 def test_words_that_often_mean_something_else() -> None:
     """A store is a tenant only where something refers to it, and only where there is no clearer word."""
-    assert found(table("stores")) is None
-    assert found(table("stores"), table("sales", "store_id > stores")) == name("stores")
-    assert found(TENANTS, table("stores", "tenant_id > tenants"), table("sales", "store_id > stores")) == name(
+    assert recognised(table("stores")) is None
+    assert recognised(table("stores"), table("sales", "store_id > stores")) == name("stores")
+    assert recognised(TENANTS, table("stores", "tenant_id > tenants"), table("sales", "store_id > stores")) == name(
         "tenants"
     )
 
@@ -44,10 +44,10 @@ def test_several() -> None:
     """They are named, with what there is for each."""
     two = (table("companies"), table("organizations"), table("a", "c > companies"), table("b", "o > organizations"))
     with pytest.raises(UsageError, match="Several tables could be") as refused:
-        found(*two)
+        recognised(*two)
     assert len(refused.value.details) == 2
     assert "1 tables lead to it, 1 of them directly, about 1,000 rows" in refused.value.details[0]
-    assert found(*two, wanted="organizations") == name("organizations")
+    assert recognised(*two, wanted="organizations") == name("organizations")
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ def test_several() -> None:
 )
 def test_what_cannot_be_one(tenants: Table, problem: str) -> None:
     with pytest.raises(UsageError, match=problem):
-        found(tenants, wanted="tenants")
-    assert found(tenants, table("a", "t > tenants")) is None
+        recognised(tenants, wanted="tenants")
+    assert recognised(tenants, table("a", "t > tenants")) is None
     made = schema(tenants, table("a", "t > tenants"))
     assert [one.problem for one in candidates(made, Links(made))] in ([problem], [])
 
 
 def test_one_that_there_is_not() -> None:
     with pytest.raises(UsageError, match='did you mean "tenants"'):
-        found(TENANTS, wanted="tennants")
+        recognised(TENANTS, wanted="tennants")
 
 
 def part(*tables: Table) -> tuple[str, str, str, str]:

@@ -15,7 +15,7 @@ USERS = table("users", "store_id", "email text", "badge text", "ref uuid")
 TO_STORE = Link(table=USERS.name, columns=("store_id",), parent=name("stores"), parent_columns=("id",), nullable=False)
 
 
-def told(*uniques: Unique, users: object = USERS) -> list[tuple[str, bool]]:
+def proposed_uniques(*uniques: Unique, users: object = USERS) -> list[tuple[str, bool]]:
     found = constraints(replace(users, uniques=uniques), (TO_STORE,))  # type: ignore[type-var]
     return [(one.name, one.proposed) for one in found]
 
@@ -33,7 +33,7 @@ def told(*uniques: Unique, users: object = USERS) -> list[tuple[str, bool]]:
 )
 def test_questions(one: Unique, *, proposed: bool) -> None:
     """Nothing speaks against a number that each shop gives; a login, and what a key needs, stay global."""
-    assert told(one) == [(one.name, proposed)]
+    assert proposed_uniques(one) == [(one.name, proposed)]
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_questions(one: Unique, *, proposed: bool) -> None:
 )  # fmt: skip
 def test_no_questions(one: Unique) -> None:
     """What is unique within a parent is so within its tenant; nobody chooses the values of an integer key."""
-    assert told(one) == []
+    assert proposed_uniques(one) == []
 
 
 def test_keys_that_people_choose() -> None:
     """Two tenants cannot use the same one."""
     codes = table("codes", "code text", primary_key=("code",))
     primary = unique("code", primary=True)
-    assert told(primary, users=codes) == [(primary.name, False)]
+    assert proposed_uniques(primary, users=codes) == [(primary.name, False)]
     made = replace(column("code text")[0], default="gen_random_uuid()::text")
-    assert told(primary, users=replace(codes, columns=(made,))) == []
+    assert proposed_uniques(primary, users=replace(codes, columns=(made,))) == []

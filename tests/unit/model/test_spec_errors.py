@@ -8,7 +8,7 @@ from tenantry.errors import UsageError
 from tenantry.model.spec import Spec
 
 
-def said(text: str) -> list[str]:
+def error_lines(text: str) -> list[str]:
     with pytest.raises(UsageError) as found:
         Spec.parse(f'[tenant]\ntable = "tenants"\n{text}')
     return [found.value.message.removeprefix("the spec: "), *found.value.details]
@@ -32,11 +32,11 @@ def said(text: str) -> list[str]:
 )
 def test_places(text: str, sentence: str) -> None:
     """Entries by their names, where they have one, else by number; keys as they are written; the value last."""
-    assert any(one.startswith(sentence) for one in said(text)), said(text)
+    assert any(one.startswith(sentence) for one in error_lines(text)), error_lines(text)
 
 
 def test_each_problem_is_a_sentence() -> None:
-    assert len(said("colum = 1\nslog = 2\n[[table]]\nname = 'a'")) == 3
+    assert len(error_lines("colum = 1\nslog = 2\n[[table]]\nname = 'a'")) == 3
 
 
 def test_a_text_where_a_list_belongs() -> None:

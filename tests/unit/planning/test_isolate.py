@@ -63,7 +63,7 @@ def test_partitions_are_read_through_the_whole() -> None:
     assert (found["sales_2"].grants, found["sales_2"].revokes) == ((), (("TRUNCATE", "owner"),))
 
 
-def member_ground(*, writable: bool = False) -> PlanContext:
+def member_context(*, writable: bool = False) -> PlanContext:
     """Products that a link table pairs with tenants."""
     link = table("listings", "tenant_id > tenants", "product_id > products")
     writes = "\nwritable = true" if writable else ""
@@ -74,10 +74,10 @@ def member_ground(*, writable: bool = False) -> PlanContext:
 @pytest.mark.parametrize(("writable", "may"), [(False, READ), (True, (*READ, "UPDATE"))])
 def test_members(*, writable: bool, may: tuple[str, ...]) -> None:
     """Who belongs where is not a tenant's to say: it could make any row its own."""
-    found = grants(isolate_steps(member_ground(writable=writable)))
+    found = grants(isolate_steps(member_context(writable=writable)))
     assert found["listings"].grants == READ
     assert found["products"].grants == may
-    sights = {one.table.name: one.sight for one in row_securities(member_ground(writable=writable), legacy=())}
+    sights = {one.table.name: one.sight for one in row_securities(member_context(writable=writable), legacy=())}
     assert sights["listings"] is Sight.LINK
     assert sights["products"] is (Sight.WRITING_MEMBER if writable else Sight.MEMBER)
 

@@ -13,14 +13,14 @@ from unit.planning.shop import SALES, SALES_PART, STORES, STORES_PART, keys, sho
 from unit.schemas import name, plan_context, spec, table, with_key
 
 
-def ours(**tables: Table) -> dict[str, TenantForeignKey]:
+def tenant_foreign_keys(**tables: Table) -> dict[str, TenantForeignKey]:
     return {step.table.name: step for step in tenant_keys(shop(**tables)) if isinstance(step, TenantForeignKey)}
 
 
 def test_only_where_there_is_none() -> None:
     """A column with the user's own key to the tenant table needs no second one; before ours the trigger that defers
     them."""
-    assert set(ours()) == {"sales", "lines"}
+    assert set(tenant_foreign_keys()) == {"sales", "lines"}
     assert keys(tenant_keys(shop()))[0] == "tenants_deferred:tenants"
     alone = plan_context(spec(STORES_PART), STORES)
     assert not list(tenant_keys(alone))
@@ -55,7 +55,7 @@ def test_a_table_that_nothing_leads_from() -> None:
 
 def test_who_takes_rows_along_when_a_tenants_key_changes() -> None:
     """The user's keys and the composite ones do, where they lead to the tenant's key; else ours."""
-    assert {table: step.on_update for table, step in ours().items()} == {"sales": "a", "lines": "a"}
+    assert {table: step.on_update for table, step in tenant_foreign_keys().items()} == {"sales": "a", "lines": "a"}
     by_slug = table("stores", "code text > tenants.slug")
     found = plan_context(spec('stores paths = [["code"]]', SALES_PART), by_slug, SALES)
     keys_ = [one for one in tenant_keys(found) if isinstance(one, TenantForeignKey)]
@@ -64,8 +64,8 @@ def test_who_takes_rows_along_when_a_tenants_key_changes() -> None:
 
 def test_deferred_where_a_key_on_the_way_is() -> None:
     """Rows may come before their tenant then."""
-    assert {table: step.deferred for table, step in ours().items()} == {"sales": False, "lines": False}
-    late = ours(sales=with_key(SALES, deferrable=True))
+    assert {table: step.deferred for table, step in tenant_foreign_keys().items()} == {"sales": False, "lines": False}
+    late = tenant_foreign_keys(sales=with_key(SALES, deferrable=True))
     assert {table: step.deferred for table, step in late.items()} == {"sales": True, "lines": True}
 
 

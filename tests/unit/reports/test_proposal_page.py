@@ -18,7 +18,7 @@ EVIL = "</script><img src=x onerror=alert(1)>"
 def page() -> str:
     sales = table("sales", "store_id? > stores", "other_id? > stores")
     made = proposed(STORES, sales, replace(PRODUCTS, name=name(EVIL)),
-                    given={"sales": Rows(conflicts=30, ways={"other_id": (10, 5)})})  # fmt: skip
+                    given={"sales": Rows(conflicts=30, paths={"other_id": (10, 5)})})  # fmt: skip
     samples = tuple(
         Sample(key={"id": f"{number}</td>", "n": None}, tenants={"store_id": ("<b>b</b>",), "other_id": ("a",)})
         for number in range(SAMPLES + 5)
