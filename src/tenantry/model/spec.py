@@ -1,4 +1,4 @@
-"""The spec: what tenantry.toml says. Read with pydantic; names are resolved against a schema in planning."""
+"""The spec: the pydantic models of tenantry.toml. Names are resolved against a schema in planning."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     example: ClassVar[str]
-    """A piece of TOML in which every key stands."""
+    """TOML that sets every key of the section, for the documentation."""
 
 
 class Orphans(StrEnum):
-    """What becomes of rows that no path brings to a tenant."""
+    """What happens to rows that no path leads to a tenant."""
 
     FAIL = "fail"
     DEFAULT = "default"
@@ -109,11 +109,11 @@ class TenantPart(Part):
     key: str = "id"
     """The column of the tenant table that identifies a tenant: unique, and of type uuid, integer or text."""
     slug: str = "slug"
-    """The column of the tenant table with the short name by which people name a tenant."""
+    """The column of the tenant table with the short name that commands and messages use for a tenant."""
     column: str = "tenant_id"
     """The name of the tenant column in owned tables."""
     setting: Setting = "app.tenant_id"
-    """The setting in which the application names the tenant of a transaction."""
+    """The setting (GUC) that the application sets to the tenant's key in each transaction."""
     default: str | None = None
     """The slug of the tenant for rows that no path reaches; it is created if it does not exist."""
     quarantine: str = "quarantine"
@@ -156,7 +156,8 @@ class ApplicationPart(Part):
     legacy_roles: tuple[str, ...] = ()
     """Roles of the old application, which see all rows until contract."""
     api_keys: bool = False
-    """Keep API keys. `tenantry keys` creates them, and the application finds the tenant of a request by them."""
+    """Create the table of API keys. `tenantry keys` creates keys, and the application finds the tenant of a request by
+    them."""
     example: ClassVar[str] = """
         [application]
         role         = "shop_web"
@@ -182,9 +183,9 @@ class LimitsPart(Part):
     largest_share: float = Field(default=0.9, gt=0, le=1)
     """The largest share of a table's rows that one tenant may have."""
     policy_cost: float = Field(default=1.5, gt=0)
-    """How many times longer a query may take with policies than without."""
+    """The factor by which a query may take longer with policies than without them."""
     unused_index_days: int = Field(default=30, ge=0)
-    """After how many days without use an index is reported."""
+    """Days without use after which an index is reported."""
     example: ClassVar[str] = """
         [limits]
         largest_share     = 0.5
@@ -194,12 +195,12 @@ class LimitsPart(Part):
 
 
 class LocksPart(Part):
-    """[locks]: how long a statement may wait for locks."""
+    """[locks]: time limits for lock waits."""
 
     timeout: float = Field(default=2.0, gt=0)
-    """Seconds that one attempt may wait for its locks, because writers wait behind it."""
+    """Seconds for which one attempt may wait for its locks; writers of the table queue behind it."""
     budget: float = Field(default=600.0, gt=0)
-    """Seconds that all attempts together may take."""
+    """Seconds that all attempts of a statement together may take."""
     example: ClassVar[str] = """
         [locks]
         timeout = 0.5
@@ -215,12 +216,12 @@ _SIZE = WithJsonSchema({"anyOf": [{"type": "integer", "exclusiveMinimum": 0}, _T
 
 
 class BackupPart(Part):
-    """[backup]: the backups that commands make by themselves."""
+    """[backup]: the backups that commands create before they change something."""
 
     max_size: Annotated[int, BeforeValidator(_size), _SIZE] = Field(default=MAX_SIZE, gt=0)
-    """The size, such as "10GB", up to which tables are copied without asking."""
+    """The largest size of the tables that are copied where --backup is not given: bytes, or text such as "10GB"."""
     folder: str = "backups"
-    """The folder for dumps."""
+    """The folder for dumps, relative to the current folder."""
     example: ClassVar[str] = """
         [backup]
         max_size = "50GB"
@@ -256,7 +257,7 @@ class HousekeepingPart(Part):
 
 
 class Assign(Part):
-    """How rows get their tenant if no foreign key leads to it: exactly one of these keys."""
+    """How rows get their tenant if no foreign key leads to one. Exactly one of these keys is given."""
 
     csv: str | None = None
     """A CSV file with the columns of the primary key and `tenant`, a slug or key; its path is relative to the spec."""
@@ -292,7 +293,7 @@ class Assign(Part):
 
 
 class TablePart(Part):
-    """[[table]]: how one table's rows find their tenant."""
+    """[[table]]: how the tenant of each row of a table is determined."""
 
     name: str
     """The table, named as in SQL; without a schema it is in the first of `schemas`."""
@@ -310,7 +311,7 @@ class TablePart(Part):
     """The link table, an owned table, that names the tenants of a row; each of them reads it. Only the operator adds
     and deletes rows and links."""
     writable: bool = False
-    """With membership: a tenant may also change its rows, for all tenants to which they belong."""
+    """With membership: a tenant may also change its rows; the change applies to all tenants to which they belong."""
     orphans: Orphans = Orphans.FAIL
     """What happens to rows without a tenant: "fail" (the run is refused), "default" or "quarantine" (they get that
     tenant), "shared" (all tenants read them)."""
@@ -319,7 +320,7 @@ class TablePart(Part):
     column: str | None = None
     """The name of this table's tenant column, if it differs from [tenant] column."""
     undecided: str | None = None
-    """Why this table is not decided yet; migrate refuses until the line is replaced by a decision."""
+    """Why no decision was made for this table; migrate refuses to run until the line is replaced by one."""
     example: ClassVar[str] = """
         [[table]]
         name    = "sales.orders"
@@ -352,18 +353,18 @@ class TablePart(Part):
 
     @model_validator(mode="after")
     def _decided(self) -> TablePart:
-        ways = (bool(self.paths) or bool(self.children)) + (self.assign is not None) + bool(self.shared)
+        sources = (bool(self.paths) or bool(self.children)) + (self.assign is not None) + bool(self.shared)
         if self.membership is not None and (
-            ways or self.unique or self.column is not None or self.orphans is not Orphans.FAIL
+            sources or self.unique or self.column is not None or self.orphans is not Orphans.FAIL
         ):
             raise ValueError(
                 "a table with membership has no paths, children, assign, shared, orphans, unique or column"
             )
         if self.writable and self.membership is None:
             raise ValueError("writable needs membership: every tenant may write the rows of an owned table anyway")
-        if self.undecided is None and ways == 0 and self.membership is None:
+        if self.undecided is None and sources == 0 and self.membership is None:
             raise ValueError("is empty: set paths, children, assign, membership, or shared = true")
-        if self.shared and (ways > 1 or self.unique or self.orphans is not Orphans.FAIL):
+        if self.shared and (sources > 1 or self.unique or self.orphans is not Orphans.FAIL):
             raise ValueError("a shared table has no paths, children, assign, orphans or unique")
         if self.assign is not None and (self.paths or self.children):
             raise ValueError("set paths and children, or assign, not both")
@@ -404,7 +405,7 @@ class RulePart(Part):
     """[[rule]]: a business rule, given by a condition on the rows that break it, or by a query that selects them."""
 
     name: RuleName
-    """The name of its findings."""
+    """The name of the rule's findings."""
     table: str
     """The table that it applies to."""
     violates: str | None = None
@@ -444,7 +445,7 @@ class RulePart(Part):
 
 
 class AcceptPart(Part):
-    """[[accept]]: a finding that is accepted: it is shown, and does not count; without `table` for all tables."""
+    """[[accept]]: a finding that is shown but does not change the exit status; without `table`, on all tables."""
 
     check: str
     """The name of the finding, as validate and verify print it."""
@@ -470,11 +471,11 @@ class LedgerPart(Part):
     key: tuple[str, ...] = Field(min_length=1)
     """The columns of the ledger that form the key of a balance."""
     quantity: str = "quantity"
-    """The column of the ledger that is summed."""
+    """The column of the ledger whose values are added up."""
     threshold: float = Field(default=0.01, ge=0)
-    """Differences below this are corrected by reconcile; others go to review."""
+    """Smaller differences, in units of `quantity`, are corrected by reconcile; others go to review."""
     total_limit: float = Field(default=0.1, ge=0)
-    """How much of a key may be corrected in total without a review."""
+    """The largest sum of corrections of one key without a review, in units of `quantity`."""
     non_negative: bool = False
     """Refuse statements that would bring a balance below zero."""
     hot_keys: int = Field(default=0, ge=0, le=1000)
@@ -499,7 +500,7 @@ class LedgerPart(Part):
 
 
 class Spec(Part):
-    """The whole of tenantry.toml."""
+    """The contents of tenantry.toml."""
 
     version: Literal[1] = 1
     """The version of the format."""

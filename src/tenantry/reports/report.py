@@ -1,6 +1,6 @@
-"""The report of a run: what its JSON file holds, as docs/report.schema.json describes it.
+"""The report of a run: the pydantic models of its JSON file, from which docs/report.schema.json is generated.
 
-Times are milliseconds, but for those that are called seconds; `at` is the time since the run began.
+Times are in milliseconds unless the name says seconds; `at` is the time since the run began.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ VERSION: Literal[1] = 1
 
 
 class Verdict(StrEnum):
-    """What a run has come to; `running` stays where it was killed."""
+    """The result of a run; a run that was killed keeps `running`."""
 
     RUNNING = "running"
     DONE = "done"
@@ -35,22 +35,22 @@ class Verdict(StrEnum):
 
 
 class Part(BaseModel):
-    """What everything here is made of: nothing beside what is described, and nothing changes."""
+    """Base class of the models: immutable, and unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Server(Part):
-    """Where the run took place."""
+    """The database and the server of the run."""
 
     database: str
     user: str
     server: str = Field(description="The version that the server reports.")
-    version: int = Field(description="Its server_version_num, such as 180001.")
+    version: int = Field(description="The server's server_version_num, such as 180001.")
 
 
 class Error(Part):
-    """Why the run did not come to its end."""
+    """The error that ended the run."""
 
     message: str
     remedy: str
@@ -69,14 +69,15 @@ class Command(Part):
 
 
 class Statement(Part):
-    """A statement of a step, with --detailed."""
+    """A statement of a step; only with --detailed."""
 
     sql: str
     milliseconds: float
 
 
 class Action(StrEnum):
-    """What was done in an entry of the timeline; `left` was passed over by force, `stopped` was under way when the run
+    """What was done in an entry of the timeline. `looked`: something was read. `kept`: --preserve-data kept the step.
+    `left`: the step could not be reverted, and --force skipped it. `stopped`: the entry was in progress when the run
     ended."""
 
     LOOKED = "looked"
@@ -89,72 +90,78 @@ class Action(StrEnum):
 
 
 class Entry(Part):
-    """A step, or something that was looked at."""
+    """A step, or something that was read, such as the rows of a table."""
 
     at: float
     milliseconds: float
     action: Action
     title: str
-    key: str | None = Field(default=None, description="The key of the step; null for a check of something.")
+    key: str | None = Field(default=None, description="The key of the step; null if it is not a step.")
     phase: str | None = None
     table: str | None = None
-    waited: float = Field(default=0.0, description="Its longest wait for a lock.")
-    held: float = Field(default=0.0, description="How long it held locks that block writers.")
+    waited: float = Field(default=0.0, description="The longest wait for a lock.")
+    held: float = Field(
+        default=0.0, description="The longest time for which a transaction held locks that block writers."
+    )
     tries: int = 1
-    rows: int | None = Field(default=None, description="Rows that were filled, or for a check, rows that were read.")
+    rows: int | None = Field(
+        default=None, description="The number of rows that were filled or, if it is not a step, read."
+    )
     rows_per_second: float | None = None
     statements: list[Statement] = []
-    message: str = Field(default="", description="The error.")
+    message: str = Field(default="", description="The error message.")
 
 
 class Wait(Part):
-    """A time in which the run waited for others, or others for the run."""
+    """A period in which the run waited for other sessions, or other sessions waited for the run."""
 
     at: float
     milliseconds: float
     table: str | None
     title: str
     tries: int = 1
-    blocked_by: list[str] = Field(description="What blocked it: process, role, transaction, statement.")
-    behind: int = Field(default=0, description="The largest number of sessions that were seen waiting for the run.")
+    blocked_by: list[str] = Field(description="The blocking sessions: process id, role, transaction and statement.")
+    behind: int = Field(default=0, description="The largest number of sessions that waited for the run at once.")
 
 
 class Share(Part):
-    """The rows of one tenant."""
+    """The number of rows of one tenant."""
 
     tenant: str
     rows: int
 
 
 class TableRows(Part):
-    """The rows of a table, by tenant; `largest` are the tenants with the most."""
+    """The number of rows of a table by tenant; `largest` are the tenants with the most rows."""
 
     table: str
     rows: int
     without_tenant: int
-    tenants: int = Field(description="Tenants that have rows here.")
-    empty: int | None = Field(description="Tenants that have none; null where that was not checked.")
-    typical: float = Field(description="The rows of a typical tenant that has some: the median.")
+    tenants: int = Field(description="The number of tenants that have rows in the table.")
+    empty: int | None = Field(
+        description="The number of tenants without rows in the table; null if it was not counted."
+    )
+    typical: float = Field(description="The median number of rows of the tenants that have rows.")
     largest: list[Share]
 
 
 class ReportedFinding(Part):
-    """A finding: one check, one table. `count` is exact, `samples` are some of them."""
+    """A finding of one check on one table. `count` is the number of rows, `samples` are some of them."""
 
     name: str
     severity: Severity
-    family: str | None = Field(description="Null for findings from before anything was changed.")
+    family: str | None = Field(description="The family of the check; null for findings of the preflight.")
     message: str
     remedy: str
     table: str | None
     count: int | None
     refuses: bool
     samples: list[dict[str, JsonValue]]
-    tenants: dict[str, int] = Field(description="How many of the rows each tenant has, with --detailed.")
+    tenants: dict[str, int] = Field(description="The number of these rows by tenant; only with --detailed.")
 
 
 class Counted(Part):
-    """How many findings there were, also those that are left out of the list."""
+    """The number of findings by severity, including those left out of the list."""
 
     error: int = 0
     warning: int = 0
@@ -163,7 +170,7 @@ class Counted(Part):
 
 
 class PhaseTotal(Part):
-    """What the steps of a phase took together."""
+    """Totals of the steps of one phase."""
 
     phase: str
     steps: int
@@ -172,18 +179,18 @@ class PhaseTotal(Part):
 
 
 class Metrics(Part):
-    """The run in numbers."""
+    """Figures of the run."""
 
     seconds: float
     steps: int = Field(description="Steps that were applied or reverted.")
-    found: int = Field(description="Steps that were in place already.")
-    rows: int = Field(description="Rows that fills have changed.")
-    rows_per_second: float | None = Field(description="Over the time that the fills took.")
+    found: int = Field(description="Steps that were already applied.")
+    rows: int = Field(description="Rows that were filled.")
+    rows_per_second: float | None = Field(description="Filled rows per second of the fills' own time.")
     longest_lock_wait: float
     longest_lock_held: float = Field(
         description="The longest time for which a transaction held locks that block writers."
     )
-    peak_waiting: int = Field(description="The largest number of sessions that were seen waiting for the run at once.")
+    peak_waiting: int = Field(description="The largest number of sessions that waited for the run at once.")
     retries: int
     phases: list[PhaseTotal]
 
@@ -195,15 +202,15 @@ class Report(Part):
     tenantry: str = Field(description="The version of tenantry.")
     run: str
     command: str
-    options: dict[str, JsonValue] = Field(description="The command's options as they were given, without secrets.")
-    database: Server | None = Field(description="Null where there was no connection.")
+    options: dict[str, JsonValue] = Field(description="The options of the command as given, without secrets.")
+    database: Server | None = Field(description="Null if there was no connection.")
     started_at: datetime
-    finished_at: datetime | None = Field(description="Null while it runs, and where it was killed.")
+    finished_at: datetime | None = Field(description="Null while the run is active, and if it was killed.")
     verdict: Verdict
     exit_status: int | None
-    outcome: str = Field(description="The result, in a sentence.")
-    next_step: str = Field(description="What to do next.")
-    stopped_at: str | None = Field(description="Where it stopped, if it did not finish.")
+    outcome: str = Field(description="The result as a sentence.")
+    next_step: str = Field(description="The next thing to do, as a sentence.")
+    stopped_at: str | None = Field(description="The step or read at which the run stopped; null if it finished.")
     error: Error | None
     commands: list[Command]
     timeline: list[Entry]
