@@ -65,7 +65,7 @@ def _troubles(table: TableEvidence) -> Iterator[Finding]:
         yield Finding(
             name="orphans", family=Family.COMPLETENESS, table=table.table, count=table.orphans,
             severity=Severity.ERROR if refused else Severity.INFO,
-            message=f"{_rows(table.orphans)} of {table.table} will find no tenant",
+            message=f"{table.table} has {counted(table.orphans, 'orphan')}: rows that no path leads to a tenant",
             remedy='Correct them, or set orphans = "default", "quarantine" or "shared" in the spec.' if refused
             else f"Nothing to do: the spec sets orphans = {table.policy.value!r}.",
             samples=tuple(map(_shown, table.orphan_samples)),
@@ -73,16 +73,14 @@ def _troubles(table: TableEvidence) -> Iterator[Finding]:
     if table.conflicts:
         yield Finding(
             name="conflicts", family=Family.COMPLETENESS, severity=Severity.ERROR, table=table.table,
-            count=table.conflicts, message=f"{_rows(table.conflicts)} of {table.table} will find several tenants",
+            count=table.conflicts,
+            message=f"{table.table} has {counted(table.conflicts, 'conflict')}: rows whose paths lead to different"
+            f" tenants",
             remedy="Correct these rows, or choose another path for them in the spec.",
             samples=tuple(map(_shown, table.conflict_samples)),
         )  # fmt: skip
 
 
-def _rows(count: int) -> str:
-    return counted(count, "row")
-
-
 def _shown(sample: Sample) -> dict[str, str | None]:
     key = {name: None if value is None else str(value) for name, value in sample.key.items()}
-    return key | {way: ", ".join(tenants) for way, tenants in sample.tenants.items()}
+    return key | {path: ", ".join(tenants) for path, tenants in sample.tenants.items()}

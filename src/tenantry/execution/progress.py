@@ -17,6 +17,7 @@ from tenantry.model.run import MigrationState, TableStatus
 from tenantry.planning.expected import estimated_rows
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import Step
+from tenantry.steps.introspection import count_without_tenant
 from tenantry.steps.step import Category
 
 COUNTING_SECONDS = 2.0
@@ -98,9 +99,7 @@ def _without_tenant(session: Session, name: Name, column: str | None) -> int | N
     allowed."""
     if column is None:
         return None
-    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS row WHERE row.{} IS NULL").format(
-        name.identifier, sql.Identifier(column)
-    )
+    query = count_without_tenant(name, column, only=False)
     limit = sql.SQL("SET LOCAL statement_timeout = {0}; SET LOCAL lock_timeout = {0}").format(
         sql.Literal(round(COUNTING_SECONDS * 1000))
     )

@@ -197,10 +197,10 @@ def refuse_rows(evidence: Evidence) -> None:
 
 def _troubles(table: TableEvidence) -> str:
     counts = (
-        (table.unaccepted, "orphan{}"), (table.conflicts - table.crossing, "conflict{}"),
-        (table.crossing, "reference{} across tenants"),
+        (table.unaccepted, "orphan", ""), (table.conflicts - table.crossing, "conflict", ""),
+        (table.crossing, "reference across tenants", "references across tenants"),
     )  # fmt: skip
-    return " and ".join(f"{count} {words.format('s' if count > 1 else '')}" for count, words in counts if count)
+    return " and ".join(counted(count, noun, plural) for count, noun, plural in counts if count)
 
 
 def _remedies(refused: Sequence[TableEvidence]) -> Iterator[str]:

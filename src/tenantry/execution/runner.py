@@ -31,6 +31,7 @@ from tenantry.execution.transaction import (
 )
 from tenantry.model.plan import ExecutionMode, Statement
 from tenantry.model.run import StepAction
+from tenantry.model.wording import without_tenant
 from tenantry.planning.diff import State, changed, ended, enders, state_of
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
@@ -182,7 +183,7 @@ class Runner:
         left = {relation: self._value(query) for relation, query in step.left_over()}
         counts = {str(relation): count for relation, count in left.items() if count}
         return Refused(
-            "Rows still have no tenant: " + ", ".join(f"{count} in {name}" for name, count in counts.items()),
+            "; ".join(without_tenant(count, name) for name, count in counts.items()),
             remedy='Give them one, or set orphans = "default", "quarantine" or "shared" in the spec; then run the same'
             " command again.",
             details=[f"rows of {relation} where {column} IS NULL" for relation, column in step.complete],

@@ -10,6 +10,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def without_tenant(count: int, table: object) -> str:
+    """The rows of a table that a fill or a constraint still waits for: `3 rows of public.lots still have no tenant`."""
+    return f"{counted(count, 'row')} of {table} still {'has' if count == 1 else 'have'} no tenant"
+
+
 def listed(names: Sequence[object], most: int = 3) -> str:
     """The first names, and how many more there are: `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -11,7 +11,7 @@ from psycopg import sql
 from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.derivation import ByRows, BySlug, ByText, Source, TenantReference, derived
-from tenantry.steps.introspection import exists, revoke_default_privileges, with_search_path
+from tenantry.steps.introspection import count_without_tenant, exists, revoke_default_privileges, with_search_path
 from tenantry.steps.naming import StaticNames, source_of
 from tenantry.steps.step import Before, Step
 
@@ -123,9 +123,7 @@ class RelationFill:
 
     def empty(self) -> sql.Composed:
         """How many rows have no tenant, whether or not one can be derived: each row that is filled lowers it by one."""
-        return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} IS NULL").format(
-            self.relation.identifier, sql.Identifier(self.column)
-        )
+        return count_without_tenant(self.relation, self.column)
 
     def has_derived_tenant(self) -> sql.Composed:
         """How many rows have the tenant that its sources give."""
@@ -283,15 +281,7 @@ class Backfill(Step):
 
     def left_over(self) -> tuple[tuple[Name, sql.Composed], ...]:
         """For each relation that must hold no NULL, a query that counts the NULLs in it."""
-        return tuple(
-            (
-                relation,
-                sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} IS NULL").format(
-                    relation.identifier, sql.Identifier(column)
-                ),
-            )
-            for relation, column in self.complete
-        )
+        return tuple((relation, count_without_tenant(relation, column)) for relation, column in self.complete)
 
     def apply(self) -> tuple[Statement, ...]:
         return tuple(fill.batch(self.key) for fill in self.fills)

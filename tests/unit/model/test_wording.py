@@ -1,10 +1,10 @@
-"""How numbers and times are said."""
+"""Numbers, times and counts of rows in messages."""
 
 from __future__ import annotations
 
 import pytest
 
-from tenantry.model.wording import counted, duration
+from tenantry.model.wording import counted, duration, without_tenant
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,10 @@ def test_counted(count: int, plural: str, text: str) -> None:
 def test_durations(seconds: float | None, text: str) -> None:
     """The next unit begins where the number would be one of it once it is rounded."""
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(1, "1 row of a still has no tenant"), (2, "2 rows of a still have no tenant")]
+)
+def test_rows_without_a_tenant(count: int, text: str) -> None:
+    assert without_tenant(count, "a") == text

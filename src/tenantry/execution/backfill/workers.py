@@ -27,6 +27,7 @@ from tenantry.execution.backfill.progress import QUERIES, PageRange, Stripes, re
 from tenantry.execution.backfill.throttle import Throttle
 from tenantry.execution.events import Event, FillAdvanced, FillPaused, Observer
 from tenantry.model.name import Name
+from tenantry.model.wording import without_tenant
 from tenantry.postgres.connect import PinnedConnection
 from tenantry.postgres.locks import blockers, exclusive
 from tenantry.postgres.owner_context import error_context, raw_cursor
@@ -237,7 +238,7 @@ def refuse_guarded(control: Worker, relation_fill: RelationFill) -> NoReturn:
     found = control.cursor.execute(QUERIES["guards"], [regclass(relation_fill.relation)]).fetchall()
     guards = [name for (name,) in found]
     raise Failed(
-        f"{count} rows of {relation_fill.relation} still have no tenant:"
+        f"{without_tenant(count, relation_fill.relation)}:"
         " something prevents their update" + (f", probably {', '.join(guards)}" if guards else ""),
         remedy=f"allow updates of this table while the backfill runs, then {AGAIN}",
         details=guards,
