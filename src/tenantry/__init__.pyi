@@ -69,6 +69,14 @@ from .commands.rollback import RollbackOptions as RollbackOptions
 from .commands.rollback import rollback as rollback
 from .commands.sample import sample as sample
 from .commands.status import status as status
+from .commands.tenant_move import MoveAborted as MoveAborted
+from .commands.tenant_move import MoveOptions as MoveOptions
+from .commands.tenant_move import MovePreview as MovePreview
+from .commands.tenant_move import TenantMoved as TenantMoved
+from .commands.tenant_move import abort_move as abort_move
+from .commands.tenant_move import list_moves as list_moves
+from .commands.tenant_move import move_tenant as move_tenant
+from .commands.tenant_move import preview_move as preview_move
 from .commands.tenant_rows import RemovalBackup as RemovalBackup
 from .commands.tenant_rows import RemovalPreview as RemovalPreview
 from .commands.tenant_rows import RemoveOptions as RemoveOptions

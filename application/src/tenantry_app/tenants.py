@@ -16,6 +16,12 @@ Key: TypeAlias = str | int | UUID
 """The key of a tenant, as in the tenant table's primary key: a uuid, an integer or a text."""
 
 ACTIVE = "active"
+LOCATION = (
+    "SELECT tenant, slug, location FROM tenantry.moves"
+    " WHERE side = 'source' AND state IN ('switched', 'moved') AND (tenant = %(name)s OR slug = %(name)s)"
+)
+"""A query of a tenant, by key or slug, that has moved away from a database: its key, its slug, and where it is
+(docs/contract.md). For the function `find` of a directory; the parameter `name` is in psycopg's style."""
 
 
 def key_text(key: Key) -> str:
@@ -44,7 +50,8 @@ class Tenant:
     status: str = ACTIVE
     """A tenant is served only if this is "active"."""
     location: str | None = None
-    """Where the tenant's rows are, such as the name of a database; for the application's own use."""
+    """Where the tenant's rows are, such as the name of a database; for the application's own use. LOCATION is the query
+    of the location of a tenant that `tenantry tenants move` has moved."""
 
     def __post_init__(self) -> None:
         if (text := key_text(self.key)) is not self.key:

@@ -170,9 +170,12 @@ COMMANDS: Mapping[str, Command | Group] = {
         reports=True,
     ),
     "tenants": Group(
-        "List, add and rename tenants; export, import and remove their rows.",
+        "List, add and rename tenants; export, import, remove and move their rows.",
         {
-            "list": Command("tenants.list_", "List the tenants: slug, name and key."),
+            "list": Command(
+                "tenants.list_",
+                "List the tenants: slug, name and key, and where those are that have moved to another server.",
+            ),
             "add": Command("tenants.add", "Add a tenant."),
             "rename": Command(
                 "tenants.rename", "Change the slug of a tenant; its key, which rows contain, does not change."
@@ -192,6 +195,11 @@ COMMANDS: Mapping[str, Command | Group] = {
                 "tenants.remove",
                 "Delete a tenant's rows in batches, children before their parents, and the tenant, after an export of"
                 " them.",
+                reports=True,
+            ),
+            "move": Command(
+                "tenant_move.move",
+                "Move a tenant's rows to another server while its application and all others go on.",
                 reports=True,
             ),
         },

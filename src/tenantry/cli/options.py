@@ -21,12 +21,12 @@ def size(text: str) -> int:
         raise typer.BadParameter(str(error)) from error
 
 
-SPANS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+SPANS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
 def span(text: str) -> timedelta:
     """A time from `90s`, `45m`, `26h`, `30d` or `2w`. Raises typer.BadParameter."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h|d|w)\s*", text)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|min|h|d|w)\s*", text)
     if match is None:
         raise typer.BadParameter(f"{text!r} is not a duration; write 90s, 45m, 26h, 30d or 2w")
     try:

@@ -24,6 +24,8 @@ from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.name import quoted
 from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState, Status, TableStatus
+from tenantry.model.size import readable
+from tenantry.model.tenant_move import Move
 from tenantry.model.wording import duration
 from tenantry.reports.document import plain
 
@@ -105,7 +107,7 @@ def _follow(terminal: Terminal, found: Status, look: Callable[[], Status], *, de
 def shown(status: Status, terminal: Terminal, *, detailed: bool = False) -> RenderableType:
     """The status as text: what to do next, how far the phases and tables are, and what is wrong. At most 60 lines,
     unless `detailed`."""
-    lines = [*_activity(status)]
+    lines = [*_activity(status), *map(_move, status.moves)]
     lines += (
         stuck_lines(status.stuck) if detailed else first(list(stuck_lines(status.stuck)), STUCK, "lines about sessions")
     )
@@ -161,6 +163,9 @@ def _next(status: Status) -> str:
     undecided = sum(one.kind == "undecided" for one in status.tables)
     if status.running:
         return "wait for the run in progress; `tenantry status --watch` follows it."
+    if unfinished := [move for move in status.moves if move.side == "source"]:
+        undone = "; with --abort it is ended." if unfinished[0].state == "begun" else "."
+        return f"`tenantry tenants move {unfinished[0].slug} --to …` completes the move that has begun{undone}"
     if status.misfits:
         return "correct the entries of the spec that do not fit the database, then `tenantry plan`."
     if status.steps[1] is None:
@@ -231,6 +236,21 @@ def _activity(status: Status) -> Iterator[Text]:
         )  # fmt: skip
     if status.running and not busy:
         yield Text("now  a run is active", style="cyan")
+
+
+def _move(move: Move) -> Text:
+    if move.side == "target":
+        what = f"{move.slug} is being copied from {move.location}"
+        what = (
+            what if move.state == "begun" else f"{move.slug} is here, and its rows at {move.location} are to be deleted"
+        )
+    elif move.state == "begun":
+        lag = "" if move.lag is None else f"; {readable(move.lag)} of the write-ahead log are to be sent"
+        what = f"{move.slug} is here, and is being copied to {move.location}{lag}"
+    else:
+        what = f"{move.slug} is at {move.location}, and its rows here are to be deleted"
+    pauses = f"; writes refused {move.pauses} times, for {move.longest_pause:.0f} ms at most" if move.pauses else ""
+    return Text.assemble(("move ", "cyan"), f"{what}{pauses}", (f"  since {move.started_at:%Y-%m-%d %H:%M}", "dim"))
 
 
 def _tables(tables: Sequence[TableStatus], status: Status, *, width: int) -> Table:

@@ -36,7 +36,7 @@ Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The tenant's short na
 
 
 def list_(terminal: Terminal) -> ExitStatus:
-    """List the tenants: slug, name and key."""
+    """List the tenants: slug, name and key, and where those are that have moved to another server."""
     with target(terminal) as database:
         found = list_tenants(database, terminal.spec())
     terminal.answer(tenants=found)
@@ -92,7 +92,7 @@ def export(
             export = export_tenant(database, spec, slug, output, observer=observer)
     terminal.answer(export=_brief(export), folder=None if dry_run else output, dry_run=dry_run)
     terminal.log.write("done", export=_brief(export), dry_run=dry_run)
-    _show_rows(terminal, {str(table.table): table.rows for table in export.tables})
+    show_rows(terminal, {str(table.table): table.rows for table in export.tables})
     if dry_run:
         terminal.show("Nothing was written.")
         return ExitStatus.DONE
@@ -132,7 +132,7 @@ def import_(
         spec_differs=done.spec_differs, tables={str(table.table): table.rows for table in done.export.tables},
     )  # fmt: skip
     terminal.log.write("done", tenant=done.slug, rows=done.rows, dry_run=dry_run, silenced=done.silenced)
-    _show_rows(terminal, {str(table.table): table.rows for table in done.export.tables})
+    show_rows(terminal, {str(table.table): table.rows for table in done.export.tables})
     for line in done.silenced:
         terminal.say(f"{'Would not fire' if dry_run else 'Did not fire'}: {line}.", style="yellow")
     if done.spec_differs:
@@ -188,7 +188,7 @@ def _preview_removal(terminal: Terminal, preview: RemovalPreview, *, dry_run: bo
         dry_run=True, tenant=preview.tenant, tables=rows, blockers=preview.blockers, silenced=preview.silenced,
         folder=preview.folder, unfinished=preview.unfinished,
     )  # fmt: skip
-    _show_rows(terminal, rows)
+    show_rows(terminal, rows)
     for line in preview.silenced:
         terminal.say(f"Would not fire: {line}.", style="yellow")
     if preview.unfinished is not None:
@@ -233,7 +233,8 @@ def _show_removed(terminal: Terminal, done: TenantRemoved) -> None:
         terminal.say(f"Still with its rows: the backups {', '.join(done.backups)} (`tenantry backups prune`).")
 
 
-def _show_rows(terminal: Terminal, rows: Mapping[str, int]) -> None:
+def show_rows(terminal: Terminal, rows: Mapping[str, int]) -> None:
+    """Show how many rows each table has, those without left out."""
     table = Table("table", Column("rows", justify="right"), box=None, pad_edge=False)
     for name, count in rows.items():
         if count:
@@ -252,6 +253,10 @@ def _brief(export: TenantExport) -> dict[str, object]:
 
 def _mark(tenant: Tenant) -> str:
     marks = ["default"] if tenant.default else []
+    if tenant.location:
+        marks.append(f"at {tenant.location}" + (", its rows here are to be deleted" if tenant.moving else ""))
+    elif tenant.moving:
+        marks.append("here, being moved")
     if tenant.quarantine:
         marks.append("quarantine: for rows without a tenant, not visible to applications")
     return ", ".join(marks)

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.commands.running import refuse_during_move
 from tenantry.errors import Refused
 from tenantry.execution.session import open_session
 from tenantry.model.name import Name
@@ -54,6 +55,7 @@ def purge(target: Target, *, force: bool = False, dry_run: bool = False) -> tupl
     """
     with open_session(target, purpose="housekeeping") as connection, hold_run_lock(connection, target):
         held = _read(connection)
+        refuse_during_move(connection)
         if held.steps and not force:
             raise Refused(
                 f"{held.steps} steps of tenantry are applied, and without the journal they cannot be rolled back",

@@ -8,7 +8,7 @@ from functools import partial
 from tenantry.backups.create import BackupOptions, BackupRun
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.commands.distribution import distributions
-from tenantry.commands.running import interruptible, run
+from tenantry.commands.running import interruptible, refuse_during_move, run
 from tenantry.errors import ExitStatus
 from tenantry.execution.activity_monitor import monitor_activity
 from tenantry.execution.events import Distributed, Observer, Reading
@@ -47,6 +47,7 @@ def migrate(
         observer = current.observer
         observer(Reading("the schema and the server"))
         session = Session.begin(target, current.connection, spec, distribute=options.distribute)
+        refuse_during_move(current.connection)
         prospect = prospects(session, options)
         tally = Tally(observer)
         runner = make_runner(session, current.id, observer, tally, options)

@@ -11,7 +11,7 @@ from tenantry.backups.create import (
     refuse_incomplete,
 )
 from tenantry.backups.restore_plan import RestoreOptions, plan_restore, refuse_loss
-from tenantry.commands.running import run
+from tenantry.commands.running import refuse_during_move, run
 from tenantry.execution.events import Observer
 from tenantry.model.backup import Restoration
 from tenantry.model.wording import counted
@@ -31,6 +31,7 @@ def restore(target: Target, id: str, options: RestoreOptions, observer: Observer
         connection = current.connection
         backup = one_of(Backups(connection).all(), id)
         refuse_incomplete(backup)
+        refuse_during_move(connection)
         making = BackupRun(
             target=target, connection=connection, run=current.id, options=options.backup, observer=current.observer
         )

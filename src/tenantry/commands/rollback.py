@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tenantry.backups.create import BackupOptions, BackupRun, owned_names
 from tenantry.backups.create import ensure_backup as back_up
-from tenantry.commands.running import interruptible, run
+from tenantry.commands.running import interruptible, refuse_during_move, run
 from tenantry.errors import ExitStatus, Refused
 from tenantry.execution.activity_monitor import monitor_activity
 from tenantry.execution.events import FindingReported, Notice, Observer
@@ -69,6 +69,7 @@ def rollback(target: Target, options: RollbackOptions | None = None, observer: O
     with run(target, "rollback", purpose="rollback", observer=observer) as current:
         connection, journal, observer = current.connection, current.journal, current.observer
         settle(journal, current_names(read_entries(journal)))
+        refuse_during_move(connection)
         selection, found = prospect(journal, options)
         for obstacle in found:
             observer(FindingReported(obstacle.finding))

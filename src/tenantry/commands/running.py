@@ -11,13 +11,14 @@ from typing import Any
 
 import psycopg
 
-from tenantry.errors import ExitStatus, Interrupted, TenantryError
+from tenantry.errors import ExitStatus, Interrupted, Refused, TenantryError
 from tenantry.execution.events import CommandBegan, CommandEnded, Observer, ignore
 from tenantry.execution.session import open_session
 from tenantry.model.run import new_run
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal
 from tenantry.postgres.locks import hold_run_lock
+from tenantry.postgres.moves import Moves
 
 _Unwritable = psycopg.errors.InsufficientPrivilege, psycopg.errors.ReadOnlySqlTransaction
 
@@ -132,6 +133,38 @@ def run(target: Target, command: str, *, purpose: str, observer: Observer | None
         except BaseException as error:
             under_way._failed(error)
             raise
+
+
+@contextmanager
+def second_database(
+    current: Run, target: Target, *, purpose: str, refuse: Callable[[psycopg.Connection[Any]], None]
+) -> Iterator[Run]:
+    """The same run on a further database, from which other runs are kept out, too: `refuse` is called before. After
+    `Run.begin`, the journal there has its end.
+
+    Raises as `run` does.
+    """
+    report = CommandReport(id=current.id, command=current.report.command, observer=ignore)
+    with open_session(target, run=current.id, purpose=purpose) as connection:
+        refuse(connection)
+        with hold_run_lock(connection, target):
+            under_way = Run(target=target, connection=connection, report=report)
+            try:
+                yield under_way
+            except BaseException as error:
+                under_way._failed(error)
+                raise
+
+
+def refuse_during_move(connection: psycopg.Connection[Any]) -> None:
+    """Raises Refused while a tenant is being moved from here or to here, also between two runs: replication depends on
+    the tables, and on their rows. To be called once the journal is known to be trusted."""
+    for move in Moves(connection).unfinished():
+        there = "to" if move.side == "source" else "from"
+        raise Refused(
+            f"The tenant {move.slug!r} is being moved {there} {move.location}",
+            remedy=f"Complete the move (`tenantry tenants move {move.slug} --to …`), or end it by --abort.",
+        )
 
 
 @contextmanager

@@ -14,10 +14,13 @@ from tenantry.execution.renames import current_names
 from tenantry.execution.session import Session, open_session
 from tenantry.model.run import MigrationState, RunBefore, RunSummary, Status
 from tenantry.model.spec import Spec
+from tenantry.model.tenant_move import Move
 from tenantry.postgres.activity import activities
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Journal, RunRecord
 from tenantry.postgres.locks import run_lock_held
+from tenantry.postgres.moves import Moves
+from tenantry.postgres.replication import read_slot
 from tenantry.postgres.stuck import stuck
 
 
@@ -33,7 +36,7 @@ def status(target: Target, spec: Spec | None, *, runs: int = 5) -> Status:
         journal = Journal(connection)
         recorded = Status(
             database=connection.info.dbname, word=None, tables=(), steps=(0, None), activity=busy, running=running,
-            stuck=held_up, runs=tuple(_summary(record) for record in journal.runs(runs)),
+            stuck=held_up, runs=tuple(_summary(record) for record in journal.runs(runs)), moves=_moves(connection),
         )  # fmt: skip
         try:
             session = None if spec is None else Session.begin(target, connection, spec, lenient=True)
@@ -77,6 +80,16 @@ def _without_plan(
         recorded, word=None if begun else MigrationState.NOT_STARTED, steps=(done, None), misfits=misfits,
         altered=altered(connection, entries),
     )  # fmt: skip
+
+
+def _moves(connection: psycopg.Connection[Any]) -> tuple[Move, ...]:
+    """The moves that are not complete, each with how much the target has yet to get."""
+    found = []
+    for move in Moves(connection).all():
+        slot = read_slot(connection, move.object_name) if move.side == "source" else None
+        if not move.complete:
+            found.append(replace(move, lag=None if slot is None else slot.lag))
+    return tuple(found)
 
 
 def _summary(record: RunRecord) -> RunSummary:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from tenantry.commands.running import interruptible, run
+from tenantry.commands.running import interruptible, refuse_during_move, run
 from tenantry.errors import Refused, UsageError
 from tenantry.execution.events import Notice, Observer, ignore
 from tenantry.execution.session import Session, open_session
@@ -190,6 +190,7 @@ def remove_tenant(
     with run(target, "tenants remove", purpose="removal", observer=observer) as current:
         session = Session.begin(target, current.connection, spec)
         scope = TenantScope.of(session, run=current.id, observer=current.observer)
+        refuse_during_move(current.connection)
         removing = _removing(scope, slug, options)
         blockers = removing.blockers()
         if blockers:
@@ -239,10 +240,18 @@ def _removing(scope: TenantScope, slug: str, options: RemoveOptions) -> TenantRe
     begun = Removals(scope.connection).unfinished_of(slug)
     # Its own row may have been deleted in the last batch of a run that then stopped.
     tenant = scope.find(slug) or (Tenant(slug=slug, key=begun.tenant) if begun is not None else scope.tenant(slug))
+    refuse_staying(scope, tenant, "removed")
+    policy = _policy(scope.session.spec, options.lock_timeout, options.lock_budget)
+    return TenantRemoval(scope=scope, tenant=tenant, policy=policy, stop=threading.Event())
+
+
+def refuse_staying(scope: TenantScope, tenant: Tenant, what: str) -> None:
+    """Raises Refused for a tenant that has to stay, which cannot be removed or moved: `what` says which."""
+    slug = tenant.slug
     if tenant.default:
         raise Refused(
             f"{slug!r} is the default tenant, which gets the rows that no path reaches",
-            remedy="Name another `default` in the spec, and migrate; then it can be removed.",
+            remedy=f"Name another `default` in the spec, and migrate; then it can be {what}.",
         )
     if tenant.quarantine:
         raise Refused(
@@ -253,10 +262,8 @@ def _removing(scope: TenantScope, slug: str, options: RemoveOptions) -> TenantRe
     if slug in table.slugs:
         raise Refused(
             f"The spec names the tenant {slug!r}: the next migrate would make it again",
-            remedy=f"Take it out of {scope.session.spec.path or 'the spec'}, and migrate; then it can be removed.",
+            remedy=f"Take it out of {scope.session.spec.path or 'the spec'}, and migrate; then it can be {what}.",
         )
-    policy = _policy(scope.session.spec, options.lock_timeout, options.lock_budget)
-    return TenantRemoval(scope=scope, tenant=tenant, policy=policy, stop=threading.Event())
 
 
 def _begin(removing: TenantRemoval, options: RemoveOptions, folder: Path, removals: Removals) -> Removal:

@@ -4,18 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from tenantry.errors import UsageError, nearest
 from tenantry.execution.session import Session, open_session
 from tenantry.execution.tenant_table import Tenant, TenantChange, TenantRows, _slug
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
+from tenantry.postgres.moves import Moves
 
 
 def list_tenants(target: Target, spec: Spec) -> tuple[Tenant, ...]:
-    """All tenants, by their slugs. Raises UsageError if the spec does not fit or the table does not exist yet."""
+    """All tenants, by their slugs, also those that have moved to another server. Raises UsageError if the spec does
+    not fit or the table does not exist yet."""
     with _table(target, spec) as table:
-        return table.read()
+        return tuple(sorted(_located(table), key=lambda tenant: tenant.slug))
+
+
+def _located(table: TenantRows) -> Iterator[Tenant]:
+    """The tenants, each with where it is according to the journal."""
+    here = table.read()
+    known = {tenant.key for tenant in here}
+    away = [move for move in Moves(table.connection).all() if move.side == "source"]
+    for tenant in here:
+        move = next((one for one in away if one.tenant == tenant.key and not one.complete), None)
+        switched = move is not None and move.state == "switched"
+        yield replace(tenant, moving=move is not None, location=move.location if move is not None and switched else "")
+    # The last move of each: one that has come back and left again has several.
+    for move in {move.tenant: move for move in away if move.tenant not in known}.values():
+        yield Tenant(slug=move.slug, key=move.tenant, location=move.location, moving=not move.complete)
 
 
 def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False) -> TenantChange:

@@ -19,13 +19,17 @@ from tenantry.steps.introspection import with_search_path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
-    """A row of the tenant table. `name` is empty if the table has no column for one."""
+    """A row of the tenant table, or a tenant that has moved away: `location` then says where its rows are. `name` is
+    empty if the table has no column for one."""
 
     slug: str
     key: str
     name: str = ""
     default: bool = False
     quarantine: bool = False
+    location: str = ""
+    moving: bool = False
+    """Its rows are being moved from here, or deleted here after a move."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

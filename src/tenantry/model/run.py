@@ -13,6 +13,7 @@ from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
+from tenantry.model.tenant_move import Move
 
 
 def new_run() -> str:
@@ -194,3 +195,5 @@ class Status:
     """The last validate reported findings, and nothing was migrated since."""
     running: bool = False
     stuck: tuple[Stuck, ...] = ()
+    moves: tuple[Move, ...] = ()
+    """The moves of tenants from here or to here that are not complete."""

@@ -196,6 +196,16 @@ def _enders(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
             yield from ((entry.key, key) for key in from_json(entry.value).ends)
 
 
+def differing(entries: Mapping[str, Entry], others: Mapping[str, Entry]) -> tuple[str, ...]:
+    """The keys of the steps on tables that two databases do not have in common, or that want something else in each.
+    Other steps do not count: a role may have existed on one of the servers before."""
+    one, two = (
+        {key: entry.wanted for key, entry in given.items() if from_json(entry.value).of_table}
+        for given in (entries, others)
+    )
+    return tuple(sorted(key for key in one.keys() | two.keys() if one.get(key) != two.get(key)))
+
+
 def _as_wanted(step: Step, entry: Entry | None) -> bool:
     return _done(entry) and not changed(step, entry)
 

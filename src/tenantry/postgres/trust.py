@@ -13,7 +13,7 @@ from tenantry.postgres.queries import read_queries
 
 JOURNAL = (
     "journal", "runs", "steps", "columns", "events", "progress", "filled", "described", "backups", "fixes",
-    "fixed_rows", "removals", "ledgers", "reconciliations", "discrepancies", "drifts", "secret", "api_keys",
+    "fixed_rows", "removals", "moves", "ledgers", "reconciliations", "discrepancies", "drifts", "secret", "api_keys",
 )  # fmt: skip
 """The tables that are read and written as the operator."""
 

@@ -10,6 +10,7 @@ import pytest
 from tenantry.cli.status import _next
 from tenantry.model.run import MigrationState, Status, TableStatus
 from unit.cli.calling import CommandLine
+from unit.model.moves import MOVE
 from unit.schemas import name
 
 STATUS = Status(database="shop", word=MigrationState.NOT_STARTED, tables=(), steps=(0, 9))
@@ -27,6 +28,8 @@ STATUS = Status(database="shop", word=MigrationState.NOT_STARTED, tables=(), ste
         ({"refusals": ("x",)}, "refused below"),
         ({"altered": ("x",)}, "what was altered"),
         ({"found": True}, "tenantry validate"),
+        ({"moves": (MOVE,)}, "`tenantry tenants move two --to …` completes the move that has begun; with --abort"),
+        ({"moves": (replace(MOVE, state="switched"),)}, "completes the move that has begun."),
     ],
 )
 def test_what_to_do_next(facts: dict[str, Any], words: str) -> None:

@@ -16,6 +16,7 @@ from tenantry.planning.diff import (
     State,
     altered,
     compare,
+    differing,
     ended,
     enders,
     made,
@@ -149,3 +150,10 @@ def test_a_trigger_comes_back_for_a_fill() -> None:
     fill = next(one for one in steps if one.phase is Phase.BACKFILL and one.table == SALES.name)
     again = entries | {fill.key: replace(entries[fill.key], wanted="another")}
     assert trigger.key not in ended(again, steps)
+
+
+def test_databases_that_differ() -> None:
+    """By what their steps on tables want; whether a step applied, or found, a role is nothing to the rows."""
+    assert differing(journal(entry(KEY), entry(COLUMN)), journal(entry(COLUMN), entry(KEY))) == ()
+    assert differing(journal(entry(KEY)), journal(entry(KEY, wanted=OTHER.wanted))) == (KEY.key,)
+    assert differing(journal(entry(KEY), entry(COLUMN)), journal(entry(KEY))) == (COLUMN.key,)

@@ -11,7 +11,7 @@ WHERE p.pronamespace = 'tenantry'::regnamespace ORDER BY 1
 
 -- name: drop_journal
 DROP TABLE IF EXISTS tenantry.journal, tenantry.runs, tenantry.steps, tenantry.events, tenantry.progress, tenantry.filled, tenantry.backups, tenantry.described,
-  tenantry.fixed_rows, tenantry.fixes, tenantry.removals
+  tenantry.fixed_rows, tenantry.fixes, tenantry.removals, tenantry.moves
 
 -- name: drop_schema
 DROP SCHEMA tenantry CASCADE

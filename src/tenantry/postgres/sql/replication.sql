@@ -1,0 +1,109 @@
+-- name: capacity
+-- What this server has for logical replication, and how much of it is in use; and what the connected role may do.
+SELECT pg_catalog.current_setting('server_version_num')::integer AS version,
+       pg_catalog.current_setting('wal_level') AS wal_level,
+       pg_catalog.current_setting('max_replication_slots')::integer
+         - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_slots)::integer AS free_slots,
+       pg_catalog.current_setting('max_wal_senders')::integer
+         - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+            WHERE backend_type = 'walsender')::integer AS free_senders,
+       coalesce(pg_catalog.current_setting('max_active_replication_origins', true),
+                pg_catalog.current_setting('max_replication_slots'))::integer
+         - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_replication_origin)::integer AS free_origins,
+       pg_catalog.current_setting('max_logical_replication_workers')::integer
+         - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity
+            WHERE backend_type LIKE 'logical replication %%worker')::integer AS free_workers,
+       r.rolsuper AS superuser, r.rolsuper OR r.rolreplication AS replicates,
+       r.rolsuper OR r.rolbypassrls AS bypasses,
+       r.rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_roles g WHERE g.rolname = 'pg_create_subscription'
+                             AND pg_catalog.pg_has_role(r.oid, g.oid, 'USAGE')) AS subscribes,
+       pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') AS creates,
+       (SELECT s.system_identifier FROM pg_catalog.pg_control_system() s)::text || '/'
+         || (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())::text AS server
+FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
+
+-- name: table
+-- What replication needs to know of a table. `tenant_keys` are indexes that can be the replica identity and contain the
+-- tenant column, the primary key first; `global_keys` are unique indexes without it. `stranger`: the owner is a role
+-- with fewer rights than the connected one, whose code would run as that. `incomparable` is a column by which rows
+-- cannot be compared.
+SELECT c.oid::bigint AS oid, c.relkind = 'r' AND c.relpersistence = 'p' AS plain, c.relreplident::text AS identity,
+       (SELECT x.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+        WHERE i.indrelid = c.oid AND i.indisreplident) AS identity_index,
+       ARRAY(SELECT x.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+             WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+             AND t.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]) AND NOT 0 = ANY (i.indkey)
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attnotnull
+                             AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))
+             ORDER BY NOT i.indisprimary, x.relname) AS tenant_keys,
+       (SELECT x.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+        WHERE i.indrelid = c.oid AND i.indisprimary) AS primary_key,
+       ARRAY(SELECT x.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+             WHERE i.indrelid = c.oid AND (i.indisunique OR i.indisexclusion)
+             AND NOT t.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]) ORDER BY x.relname) AS global_keys,
+       (SELECT a.attname::text FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
+        AND NOT a.attisdropped AND a.atttypid IN ('json'::regtype, 'xml'::regtype, 'point'::regtype, 'polygon'::regtype)
+        ORDER BY a.attnum LIMIT 1) AS incomparable,
+       pg_catalog.pg_get_userbyid(c.relowner)::text AS owner,
+       NOT pg_catalog.pg_has_role(c.relowner, session_user, 'MEMBER')
+         AND pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE') AS stranger,
+       pg_catalog.pg_has_role(session_user, c.relowner, 'USAGE') AS may_alter
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute t ON t.attrelid = c.oid AND t.attname = %(column)s
+WHERE c.oid = pg_catalog.to_regclass(%(name)s)
+
+-- name: identity
+-- The present name of a table, by its OID, and its replica identity; no row if the table was dropped.
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.relreplident::text AS identity,
+       (SELECT i.indexrelid FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)::bigint AS index,
+       (SELECT x.relname::text FROM pg_catalog.pg_class x WHERE x.oid = %(index)s::oid) AS earlier
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = %(oid)s
+
+-- name: index_oid
+SELECT i.indexrelid::bigint FROM pg_catalog.pg_index i WHERE i.indrelid = %(oid)s::oid AND i.indisreplident
+
+-- name: publication
+SELECT FROM pg_catalog.pg_publication WHERE pubname = %(name)s
+
+-- name: slot
+SELECT confirmed_flush_lsn::text AS flushed, active, wal_status::text AS wal_status,
+       coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint AS lag
+FROM pg_catalog.pg_replication_slots WHERE slot_name = %(name)s AND database = pg_catalog.current_database()
+
+-- name: create_slot
+SELECT pg_catalog.pg_create_logical_replication_slot(%(name)s, 'pgoutput')
+
+-- name: end_sender
+SELECT pg_catalog.pg_terminate_backend(active_pid) FROM pg_catalog.pg_replication_slots
+WHERE slot_name = %(name)s AND active_pid IS NOT NULL
+
+-- name: drop_slot
+SELECT pg_catalog.pg_drop_replication_slot(slot_name) FROM pg_catalog.pg_replication_slots
+WHERE slot_name = %(name)s AND NOT active
+
+-- name: subscription
+-- Its tables by their state, and how often its workers have failed.
+SELECT s.oid::bigint AS oid, s.subenabled AS enabled,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription_rel r WHERE r.srsubid = s.oid)::integer AS tables,
+       (SELECT pg_catalog.count(*) FROM pg_catalog.pg_subscription_rel r
+        WHERE r.srsubid = s.oid AND r.srsubstate = 'r')::integer AS ready,
+       (SELECT coalesce(pg_catalog.sum(t.apply_error_count + t.sync_error_count), 0)
+        FROM pg_catalog.pg_stat_subscription_stats t WHERE t.subid = s.oid)::integer AS failures
+FROM pg_catalog.pg_subscription s
+WHERE s.subname = %(name)s
+AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
+
+-- name: sync_slots
+SELECT slot_name::text FROM pg_catalog.pg_replication_slots
+WHERE database = pg_catalog.current_database() AND slot_name LIKE %(pattern)s
+
+-- name: position
+SELECT pg_catalog.pg_current_wal_insert_lsn()::text
+
+-- name: reached
+SELECT coalesce(confirmed_flush_lsn >= %(position)s::pg_catalog.pg_lsn, false)
+FROM pg_catalog.pg_replication_slots WHERE slot_name = %(name)s
+
+-- name: same_session
+-- Whether the session with this process and this name is one of the connected database.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %(pid)s AND application_name = %(application)s
+               AND datname = pg_catalog.current_database())

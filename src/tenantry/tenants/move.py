@@ -1,0 +1,530 @@
+"""Moving a tenant's rows to another server, live, by logical replication with row filters.
+
+Every step finds out from the catalog and from the journal of both sides what is there already, so a move whose process
+or server died is continued by running it again, or undone. The source decides where the tenant is: until its record
+says `switched` the tenant is at the source and everything can be undone; from then on it is at the target.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+
+import psycopg
+from psycopg import sql
+
+from tenantry.backups.content import checksum, selected
+from tenantry.backups.restore import advance
+from tenantry.errors import CONTINUES, Failed, Interrupted, Refused
+from tenantry.execution.events import LocksRefused, Notice, Reading
+from tenantry.execution.tenant_table import Tenant
+from tenantry.execution.transaction import LockPolicy, run_in_transaction
+from tenantry.model.name import Name
+from tenantry.model.plan import Lock, LockMode, Statement
+from tenantry.model.tenant_move import Move
+from tenantry.model.wording import counted, duration
+from tenantry.postgres.backups import read_sequences, set_stable_text_format
+from tenantry.postgres.connect import connect
+from tenantry.postgres.dsn import secrets, without_secrets
+from tenantry.postgres.locks import blockers
+from tenantry.postgres.moves import Moves
+from tenantry.postgres.removals import Removals
+from tenantry.postgres.replication import (
+    Connection,
+    Slot,
+    create_publication,
+    create_slot,
+    create_subscription,
+    drop_publication,
+    drop_slot,
+    drop_subscription,
+    has_publication,
+    identity_restored,
+    limited,
+    position,
+    reached,
+    read_slot,
+    read_subscription,
+    read_table,
+    set_identity,
+    sync_slots,
+)
+from tenantry.tenants.gate import PASS, Gate
+from tenantry.tenants.move_checks import MoveChecks
+from tenantry.tenants.removal import TenantRemoval
+from tenantry.tenants.scope import TenantScope
+
+LOOK_SECONDS = 0.2
+"""The time between two looks at the progress of replication."""
+POLL_SECONDS = 0.01
+"""The same within a pause."""
+TELL_SECONDS = 5.0
+"""The time between two messages about it."""
+FAILURES = 3
+"""How often workers of the subscription may fail before the move stops: a lost connection is no reason."""
+BETWEEN_PAUSES = 2.0, 30.0
+"""Seconds until the next pause after one that was too long: at first, and at most."""
+SLOT_SECONDS = 30.0
+"""How long it is waited for the sender of a slot to end."""
+
+
+class _TooLong(Exception):
+    """A pause came to its limit; `reason` says in what."""
+
+
+@dataclass(slots=True, kw_only=True)
+class MoveResult:
+    """What a move has done. `rows` are the tenant's rows that moved; `pauses` is the number of times that the tenant's
+    writes were refused, `pause` the last and `longest_pause` the longest such time, in seconds."""
+
+    rows: int = 0
+    pauses: int = 0
+    pause: float = 0.0
+    longest_pause: float = 0.0
+
+
+@dataclass(kw_only=True)
+class TenantMove:
+    """A move between two scopes whose connections are in autocommit mode. `conninfo` is how the target connects to the
+    source. `max_pause` in seconds."""
+
+    checks: MoveChecks
+    move: Move
+    policy: LockPolicy
+    conninfo: str
+    max_pause: float
+    stop: threading.Event = field(default_factory=threading.Event)
+    result: MoveResult = field(default_factory=MoveResult)
+    _waiting: Connection | None = None
+
+    def interrupt(self) -> None:
+        """Stop at the next place from which the move can go on."""
+        self.stop.set()
+        if self._waiting is not None:
+            self._waiting.cancel_safe(timeout=5.0)
+
+    @property
+    def source(self) -> TenantScope:
+        return self.checks.source
+
+    @property
+    def target(self) -> TenantScope:
+        return self.checks.target
+
+    @property
+    def tenant(self) -> Tenant:
+        return self.checks.tenant
+
+    @property
+    def gate(self) -> Gate:
+        return Gate(move=self.move)
+
+    # --- until the switch
+
+    def copy(self) -> None:
+        """Publish the tenant's rows and copy them to the target, which then follows. Raises Interrupted after a stop,
+        Failed if replication fails."""
+        connection, name = self.source.connection, self.move.object_name
+        # A server that has crashed between closing the gate for good and recording the switch.
+        self._install_gate()
+        connection.execute(self.gate.reopen())
+        if not has_publication(connection, name):
+            self._set_identities()
+            self._publish()
+        self._require_slot()
+        if read_subscription(self.target.connection, name) is None:
+            self._say("the copy begins")
+            self._subscribe()
+        self._wait("copied", self._copied)
+
+    def switch(self) -> None:
+        """Pause the tenant's writes until the target has all its rows, and record that it is there now. A pause that
+        would exceed its limit ends before; the next one follows later. Raises Failed if the rows differ."""
+        pause, deadline = BETWEEN_PAUSES[0], time.monotonic() + self.policy.budget
+        problem = "no time was left"
+        while True:
+            self._wait("caught up", self._caught_up)
+            self._refuse_unlike()
+            needed = self._rehearse()
+            if needed > self.max_pause:
+                raise Refused(
+                    f"Comparing the rows on both sides takes {duration(needed)}, and writes may be refused for at most"
+                    f" {duration(self.max_pause)}",
+                    remedy=f"Run it again with --max-pause {max(1, round(needed * 2))}s, when that is possible; or"
+                    " end the move by --abort.",
+                )
+            self._say(f"writes of {self.tenant.slug} are refused for at most {duration(self.max_pause)}")
+            try:
+                self._pause()
+                return
+            except _TooLong as reason:
+                problem = str(reason)
+            self._say(f"writes go on after {self.result.pause:.2f} s: {problem}; the next pause follows")
+            if time.monotonic() + pause >= deadline:
+                raise Failed(
+                    f"No pause of {duration(self.max_pause)} was long enough, in {self.result.pauses} tries: {problem}",
+                    remedy="Run the same command again, with a longer --max-pause; or end the move by --abort.",
+                )
+            self._sleep(pause)
+            pause = min(pause * 2, BETWEEN_PAUSES[1])
+
+    def _set_identities(self) -> None:
+        """Make the tenant column part of each table's replica identity: before the publication, for otherwise UPDATE
+        would fail, of every tenant."""
+        for table in self.checks.tables:
+            found = read_table(self.source.connection, table.name, table.column)
+            assert found is not None, table.name
+            statement = set_identity(table.name, found)
+            if statement is not None:
+                self._change(table.name, [Statement(sql=statement, locks=_alone(table.name))])
+
+    def _install_gate(self) -> None:
+        connection = self.source.connection
+        if self.gate.complete(connection, self.checks.tables):
+            return
+        with connection.transaction():
+            for statement in self.gate.create():
+                connection.execute(sql.Composed([statement]))
+        for table in self.checks.tables:
+            self._change(table.name, self.gate.triggers(table))
+
+    def _publish(self) -> None:
+        key = self.tenant.key
+        tables = [
+            (table.name, sql.SQL("{} OPERATOR(pg_catalog.=) {}").format(sql.Identifier(table.column), sql.Literal(key)))
+            for table in self.checks.tables
+        ]
+        locks = tuple(Lock(name, LockMode.SHARE_UPDATE_EXCLUSIVE) for name, _ in tables)
+        statement = Statement(sql=create_publication(self.move.object_name, tables), locks=locks)
+        self._run([statement])
+
+    def _require_slot(self) -> Slot:
+        connection, name = self.source.connection, self.move.object_name
+        slot = read_slot(connection, name)
+        subscribed = read_subscription(self.target.connection, name) is not None
+        if slot is None and not subscribed:
+            self.source.observer(Reading("transactions that are open, which a replication slot waits for"))
+            self._waiting = connection
+            try:
+                create_slot(connection, name)
+            finally:
+                self._waiting = None
+            slot = read_slot(connection, name)
+        if slot is None or slot.wal_status == "lost":
+            raise Refused(
+                f"The replication slot {name} at the source is lost: changes that the target does not have are gone",
+                remedy="End the move by --abort, raise max_slot_wal_keep_size, and move the tenant again.",
+            )
+        return slot
+
+    def _subscribe(self) -> None:
+        try:
+            create_subscription(self.target.connection, self.move.object_name, self.conninfo)
+        except psycopg.Error as error:
+            if self.target.connection.closed:
+                raise
+            hidden = secrets(self.conninfo)
+            said = without_secrets(error.diag.message_primary or str(error), hidden)
+            failure = Failed(
+                f"The target cannot subscribe to the source: {said}",
+                remedy="Correct what the message names, then run the same command again. If the target reaches the"
+                " source by another host, or needs a password for it, give --replicate-from DSN.",
+            )
+        else:
+            return
+        # Outside the handler: the driver's error may contain the DSN.
+        raise failure
+
+    def _copied(self) -> str | None:
+        found = read_subscription(self.target.connection, self.move.object_name)
+        if found is None:
+            raise Failed("The subscription at the target was dropped", remedy="End the move by --abort.")
+        return None if found.ready == found.tables else f"{found.ready} of {found.tables} tables are copied"
+
+    def _caught_up(self) -> str | None:
+        """Caught up is a target that has what was committed at the source a quarter of a pause ago."""
+        place, begun = position(self.source.connection), time.monotonic()
+        while time.monotonic() - begun < self.max_pause / 4:
+            if reached(self.source.connection, self.move.object_name, place):
+                return None
+            time.sleep(POLL_SECONDS)
+        slot = self._require_slot()
+        return f"{slot.lag:,} bytes of the write-ahead log are to be sent"
+
+    def _wait(self, what: str, look: Callable[[], str | None]) -> None:
+        """Until `look` has nothing more to tell."""
+        begun = told = time.monotonic()
+        before: int | None = None
+        while (said := look()) is not None:
+            self._require_slot()
+            found = read_subscription(self.target.connection, self.move.object_name)
+            failures = 0 if found is None else found.failures
+            before = failures if before is None else before
+            if failures >= before + FAILURES or (found is not None and not found.enabled):
+                raise Failed(
+                    f"Replication to the target fails ({failures} times so far), before it has {what}",
+                    remedy="The log of the target's server has the reason. Correct it, then run the same command again;"
+                    " or end the move by --abort.",
+                )
+            if time.monotonic() - told >= TELL_SECONDS:
+                told = time.monotonic()
+                self._say(f"{said}, after {duration(told - begun)}")
+            self.source.observer(Reading(said))
+            self._sleep(LOOK_SECONDS)
+
+    def _refuse_unlike(self) -> None:
+        """Whatever may have changed on either side since the beginning."""
+        problems = [*self.checks.shared(), *self.checks.broken_references()]
+        if problems:
+            raise Refused(
+                f"The target cannot take over the tenant: {problems[0]}",
+                remedy="Correct that at the target, then run the same command again; or end the move by --abort.",
+                details=problems[1:],
+            )
+
+    # --- the pause
+
+    def _pause(self) -> None:
+        """Raises _TooLong."""
+        source = self.source
+        run = f"{source.run} gate"
+        with closing(connect(source.session.target, purpose=run)) as session:
+            # If this process stops for whatever reason, the server opens the gate by ending the session.
+            session.execute(
+                sql.SQL("SET idle_session_timeout = {}").format(sql.Literal(int((self.max_pause + 1) * 1000)))
+            )
+            begun = time.monotonic()
+            deadline = begun + self.max_pause
+            try:
+                self._close(session, deadline)
+                self._within(session, deadline)
+                # The target's side is told afterwards: the source decides.
+                self._switch(session, begun)
+            except psycopg.errors.QueryCanceled as error:
+                raise _TooLong("comparing the rows took too long") from error
+            finally:
+                # A session that is lost has opened it.
+                with suppress(psycopg.OperationalError):
+                    self.gate.open(session)
+                with suppress(psycopg.OperationalError):
+                    self._note_pause(time.monotonic() - begun)
+
+    def _close(self, session: Connection, deadline: float) -> None:
+        pid = session.info.backend_pid
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(self.gate.close, session, deadline - time.monotonic())
+            held: list[str] = []
+            while not waiting.done():
+                wait([waiting], timeout=5 * POLL_SECONDS)
+                held = [str(one) for one in blockers(self.source.connection, pid)] or held
+            try:
+                waiting.result()
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as error:
+                named = f": {'; '.join(held)}" if held else ""
+                raise _TooLong(f"transactions of the tenant did not end in time{named}") from error
+
+    def _within(self, session: Connection, deadline: float) -> None:
+        """What happens while the gate is closed: sequences, the last changes, the comparison."""
+        place = position(session)
+        # Its commit writes everything before it to disk: only that is sent.
+        Moves(session).count_pause(self.move)
+        for table in self.checks.tables:
+            for query in advance(read_sequences(session, table.name)):
+                self.target.connection.execute(query)
+        while not reached(session, self.move.object_name, place):
+            if time.monotonic() >= deadline:
+                raise _TooLong("the target did not have the last changes in time")
+            time.sleep(POLL_SECONDS)
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _TooLong("no time was left to compare the rows")
+        differing = self._compare(left)
+        if time.monotonic() >= deadline:
+            raise _TooLong("comparing the rows took too long")
+        if differing:
+            raise Failed(
+                f"The rows at the target are not those at the source: {differing[0]}",
+                remedy="Find out who writes to the tenant's rows at the target, or has emptied a table; then end the"
+                " move by --abort. The tenant stays at the source.",
+                details=differing[1:],
+            )
+
+    def _switch(self, session: Connection, begun: float) -> None:
+        """One message, which the server executes even if this process dies."""
+        change = sql.SQL(
+            "UPDATE tenantry.moves SET state = 'switched', changed_at = pg_catalog.clock_timestamp(),"
+            " longest_pause = greatest(longest_pause, {}) WHERE id = {}"
+        ).format(sql.Literal((time.monotonic() - begun) * 1000), sql.Literal(self.move.id))
+        session.execute(sql.SQL("; ").join([sql.SQL("BEGIN"), self.gate.close_for_good(), change, sql.SQL("COMMIT")]))
+
+    def _note_pause(self, seconds: float) -> None:
+        self.result.pauses += 1
+        self.result.pause = seconds
+        self.result.longest_pause = max(self.result.longest_pause, seconds)
+        Moves(self.source.connection).note_pause(self.move, seconds * 1000)
+
+    def _rehearse(self) -> float:
+        """The seconds that comparing the rows takes, while writes go on."""
+        begun = time.monotonic()
+        self.source.observer(Reading("how long it takes to compare the rows"))
+        self._compare(self.policy.budget)
+        return time.monotonic() - begun
+
+    def _compare(self, seconds: float) -> list[str]:
+        """The tables in which both sides have other rows of the tenant; both sides are read at the same time."""
+        with ThreadPoolExecutor(2) as pool:
+            here, there = pool.map(lambda scope: self._sums(scope, seconds), (self.source, self.target))
+        return [
+            f"{name} has {counted(there[name][0], 'row')} of the tenant at the target, and {rows:,} at the source"
+            + (", with other values" if there[name][0] == rows else "")
+            for name, (rows, total) in here.items()
+            if there[name] != (rows, total)
+        ]
+
+    def _sums(self, scope: TenantScope, seconds: float) -> dict[Name, tuple[int, str]]:
+        found = {}
+        with limited(scope.connection, seconds), scope.connection.transaction():
+            set_stable_text_format(scope.connection)
+            for table in scope.selection.tables.values():
+                copy = scope.copy(table.name)
+                relation = sql.SQL("(SELECT {} FROM {} AS t WHERE {})").format(
+                    selected(copy.columns), table.rows, table.belongs(self.tenant.key)
+                )
+                row = scope.connection.execute(checksum(relation, copy.columns)).fetchone()
+                assert row is not None
+                found[table.name] = (row[0], row[1])
+        return found
+
+    # --- after the switch
+
+    def finish(self) -> None:
+        """End replication, and delete the tenant's rows at the source, where its writes stay refused. Raises Refused if
+        rows at the target refer to rows that are not there: then nothing is deleted."""
+        source, target = self.source.connection, self.target.connection
+        arrived = Moves(target).find(self.move.id)
+        if arrived is None:
+            raise Refused(
+                "The target has no record of this move, whose rows at the source are the next to be deleted",
+                remedy=f"Name the target by --to as when the move began: {self.move.location}.",
+            )
+        with target.transaction():
+            Moves(target).change(arrived, "switched")
+            Moves(target).forget_departed(self.tenant.key, but=arrived)
+        self._end_replication()
+        self._restore_identities()
+        problems = list(self.checks.broken_references())
+        if problems:
+            raise Refused(
+                f"The tenant is at the target, and not all of it: {problems[0]}",
+                remedy="Insert the missing rows at the target, then run the same command again: it deletes the rows at"
+                " the source, which are still there.",
+                details=problems[1:],
+            )
+        source.execute(sql.SQL("SET {} = {}").format(sql.SQL(PASS), sql.Literal(self.gate.secret)))
+        try:
+            self.result.rows = self._remove(self.checks.removal)
+        finally:
+            if not source.closed:
+                source.execute(sql.SQL("RESET {}").format(sql.SQL(PASS)))
+        # Without the tenant's own row, foreign keys refuse its rows.
+        self._drop_gate()
+        # The record at the source stays: it says where the tenant is.
+        Moves(source).change(self.move, "moved")
+        Moves(target).forget(arrived)
+
+    @staticmethod
+    def _remove(removal: TenantRemoval) -> int:
+        """Delete what is left of the tenant's rows, without an export: the other side has them."""
+        scope, tenant, removals = removal.scope, removal.tenant, Removals(removal.scope.connection)
+        removals.install()
+        rows = 0
+        if any(removal.rows().values()):
+            noted = removals.unfinished(tenant.key) or removals.begin(
+                run=scope.run, tenant=tenant.key, slug=tenant.slug, folder=None, exported=0
+            )
+            rows = removal.remove(noted)
+        removals.forget(tenant.key)
+        return rows
+
+    def _end_replication(self) -> None:
+        source, target, name = self.source.connection, self.target.connection, self.move.object_name
+        found = read_subscription(target, name)
+        drop_subscription(target, name)
+        self._drop_slots(name, None if found is None else found.oid)
+        drop_publication(source, name)
+
+    def _drop_slots(self, name: str, subscription: int | None) -> None:
+        source = self.source.connection
+        names = [name] if subscription is None else [name, *sync_slots(source, subscription)]
+        for slot in names:
+            begun = time.monotonic()
+            while not drop_slot(source, slot):
+                if time.monotonic() - begun > SLOT_SECONDS:
+                    raise Failed(f"The replication slot {slot} at the source is still in use", remedy=CONTINUES)
+                time.sleep(LOOK_SECONDS)
+
+    def _restore_identities(self) -> None:
+        for oid, before in self.move.identities.items():
+            found = identity_restored(self.source.connection, int(oid), before)
+            if found is not None:
+                name, statement = found
+                self._change(name, [Statement(sql=statement, locks=_alone(name))])
+
+    def _drop_gate(self) -> None:
+        for name in self.gate.tables(self.source.connection):
+            self._change(name, self.gate.drop_triggers(name))
+        self.gate.drop(self.source.connection)
+
+    # --- undoing it
+
+    def abort(self, removal: TenantRemoval | None) -> int:
+        """Undo a move that has not switched: end replication, delete what was copied to the target (`removal` is that
+        of the tenant there, None if the target has no record of the move), and remove the gate. Returns how many rows
+        were deleted at the target."""
+        target = self.target.connection
+        deleted = 0
+        self._end_replication()
+        if removal is not None:
+            deleted = self._remove(removal)
+            arrived = Moves(target).find(self.move.id)
+            if arrived is not None:
+                Moves(target).forget(arrived)
+        self._restore_identities()
+        self._drop_gate()
+        Moves(self.source.connection).forget(self.move)
+        return deleted
+
+    # --- how it is done
+
+    def _change(self, name: Name, statements: list[Statement] | tuple[Statement, ...]) -> None:
+        self.source.observer(Reading(str(name)))
+        self._run(list(statements))
+
+    def _run(self, statements: list[Statement]) -> None:
+        self._refuse_stopped()
+        run_in_transaction(
+            self.source.connection, statements, patience=self.policy,
+            retrying=lambda reason, held, pause: self.source.observer(LocksRefused(reason, held, pause)),
+        )  # fmt: skip
+
+    def _say(self, text: str) -> None:
+        self.source.observer(Notice(text, {"move": self.move.id, "tenant": self.tenant.slug}))
+
+    def _sleep(self, seconds: float) -> None:
+        self.stop.wait(seconds)
+        self._refuse_stopped()
+
+    def _refuse_stopped(self) -> None:
+        if self.stop.is_set():
+            raise Interrupted(
+                f"Stopped; the move of {self.tenant.slug} is not complete",
+                remedy="Run the same command again: it goes on where it stopped. Or undo the move by --abort.",
+            )
+
+
+def _alone(name: Name) -> tuple[Lock, ...]:
+    return (Lock(name, LockMode.ACCESS_EXCLUSIVE),)

@@ -1,0 +1,253 @@
+"""What prevents the move of a tenant between two servers, found out before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from psycopg import sql
+
+from tenantry.backups.content import checksum, rows_of
+from tenantry.errors import Refused
+from tenantry.execution.events import Reading
+from tenantry.execution.existing import survey
+from tenantry.execution.tenant_table import Tenant
+from tenantry.model.name import Name, quoted
+from tenantry.model.plan import Phase
+from tenantry.model.schema import Table
+from tenantry.model.wording import counted
+from tenantry.planning.diff import differing
+from tenantry.planning.tenant_selection import SelectedTable
+from tenantry.postgres.backups import set_stable_text_format
+from tenantry.postgres.replication import Capacity, ReplicatedTable, is_session_of, read_capacity, read_table
+from tenantry.tenants.removal import TenantRemoval
+from tenantry.tenants.scope import TenantScope
+
+OLDEST = 150000
+"""The first version whose publications have row filters."""
+WORKERS = 2
+"""Workers that the target needs: one that applies changes, and one that copies tables."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveChecks:
+    """Both sides of a move, and what is to be checked of them. `removal` is that of the tenant at the source."""
+
+    source: TenantScope
+    target: TenantScope
+    tenant: Tenant
+    removal: TenantRemoval
+
+    # --- what is always required
+
+    def refuse_unprepared(self) -> None:
+        """Raises Refused if a side cannot be part of a move at all, whatever its rows: before anything else is read."""
+        if is_session_of(self.target.connection, self.source.connection):
+            raise Refused("The source and the target are the same database", remedy="Name another database by --to.")
+        for name, scope in self._sides:
+            version = scope.connection.info.server_version
+            if version < OLDEST:
+                raise Refused(
+                    f"The {name} is PostgreSQL {version // 10000}: a move needs PostgreSQL 15 or newer on both sides",
+                    remedy="Upgrade that server; or use `tenantry tenants export` and `import`.",
+                )
+            comparison = survey(scope.connection, scope.session.plan, scope.session.entries, exact=False)
+            missing = [step for step in scope.session.plan.steps if step.key not in comparison.in_force]
+            if missing or not any(step.phase is Phase.DISTRIBUTE for step in scope.session.plan.steps):
+                first = f", the first of them {missing[0].key}" if missing else ""
+                raise Refused(
+                    f"The {name} is not prepared for a move: {len(missing)} steps are not applied{first}",
+                    remedy="Run `tenantry migrate --until distribute --prepare` there: only then unique keys contain"
+                    " the tenant.",
+                )
+
+    @cached_property
+    def _sides(self) -> tuple[tuple[str, TenantScope], ...]:
+        return ("source", self.source), ("target", self.target)
+
+    @cached_property
+    def tables(self) -> tuple[SelectedTable, ...]:
+        """The tables with rows of tenants, parents first."""
+        return tuple(self.source.selection.tables.values())
+
+    # --- before the beginning
+
+    def problems(self) -> Iterator[str]:
+        """A sentence for each obstacle."""
+        yield from self._capacity()
+        fits = list(self._structure())
+        yield from fits
+        yield from self._tables()
+        if not fits:
+            yield from self.tenant_there()
+            yield from self.shared()
+        yield from (f"rows that are not the tenant's refer to its rows: {one}" for one in self.removal.blockers())
+
+    def _capacity(self) -> Iterator[str]:
+        source, target = (read_capacity(scope.connection) for _, scope in self._sides)
+        if source.wal_level != "logical":
+            yield f"wal_level is {source.wal_level} at the source: set it to logical, and restart the server"
+        if source.free_slots < WORKERS:
+            yield f"the source has {source.free_slots} free replication slots, and a move needs {WORKERS}: raise" \
+                " max_replication_slots"  # fmt: skip
+        if source.free_senders < WORKERS:
+            yield f"the source has {source.free_senders} free WAL senders, and a move needs {WORKERS}: raise" \
+                " max_wal_senders"  # fmt: skip
+        if target.free_origins < WORKERS:
+            yield f"the target has {target.free_origins} free replication origins, and a move needs {WORKERS}: raise" \
+                " max_replication_slots (since 18 max_active_replication_origins)"  # fmt: skip
+        if target.free_workers < WORKERS:
+            yield f"the target has {target.free_workers} free workers for logical replication, and a move needs" \
+                f" {WORKERS}: raise max_logical_replication_workers"  # fmt: skip
+        yield from self._roles(source, target)
+
+    def _roles(self, source: Capacity, target: Capacity) -> Iterator[str]:
+        user, other = (quoted(scope.connection.info.user) for _, scope in self._sides)
+        if not source.replicates:
+            yield f"{user} may not replicate from the source: ALTER ROLE {user} REPLICATION"
+        if not source.creates:
+            yield f"{user} may not create a publication at the source: GRANT CREATE ON DATABASE … TO {user}"
+        if not target.subscribes and target.version >= 160000:
+            yield f"{other} may not create a subscription at the target: GRANT pg_create_subscription TO {other}"
+        if not target.superuser and target.version < 160000:
+            yield f"{other} may not create a subscription at the target: before PostgreSQL 16 only a superuser" \
+                " can"  # fmt: skip
+        if not target.creates:
+            yield f"{other} may not create a subscription at the target: GRANT CREATE ON DATABASE … TO {other}"
+        for (name, scope), capacity in zip(self._sides, (source, target), strict=True):
+            if not capacity.bypasses:
+                role = quoted(scope.connection.info.user)
+                yield f"policies apply to the role {role} at the {name}, so that rows cannot be copied: ALTER ROLE" \
+                    f" {role} BYPASSRLS"  # fmt: skip
+
+    def _structure(self) -> Iterator[str]:
+        """How the target's tables differ from the source's."""
+        found = differing(self.source.session.entries, self.target.session.entries)
+        if found:
+            yield f"the two databases were migrated by different specs: {counted(len(found), 'step')}, such as" \
+                f" {found[0]}"  # fmt: skip
+        schema, other = self.source.selection.schema, self.target.selection.schema
+        for name in (*(table.name for table in self.tables), *self._shared):
+            if name not in other.tables:
+                yield f"the target has no table {name}"
+            elif name in schema.tables:
+                yield from _differences(schema.tables[name], other.tables[name])
+        for name in sorted(self.target.selection.tables.keys() - self.source.selection.tables.keys()):
+            yield f"{name} has rows of tenants at the target, and not at the source"
+
+    @property
+    def _shared(self) -> tuple[Name, ...]:
+        return self.source.selection.ownership.shared
+
+    def _tables(self) -> Iterator[str]:
+        for name, scope in self._sides:
+            for table in scope.selection.tables.values():
+                found = read_table(scope.connection, table.name, table.column)
+                if found is None:
+                    yield f"{table.name} has no column {quoted(table.column)} at the {name}"
+                    continue
+                yield from self._table(name, scope, table, found)
+
+    def _table(self, side: str, scope: TenantScope, table: SelectedTable, found: ReplicatedTable) -> Iterator[str]:
+        of_tenants = table.name == scope.selection.ownership.tenant.name
+        if not found.plain:
+            yield f"{table.name} at the {side} is not a plain, logged table"
+        if found.stranger:
+            yield (
+                f"{table.name} at the {side} belongs to {quoted(found.owner)}, whose code replication would run as"
+                f" {quoted(scope.connection.info.user)}: connect as {quoted(found.owner)}"
+            )
+        elif not found.may_alter:
+            yield f"{table.name} at the {side} belongs to {quoted(found.owner)}: connect as that role"
+        if not found.tenant_keys and found.incomparable is not None:
+            yield (
+                f"{table.name} at the {side} has no unique key by which rows are found, and values of"
+                f" {quoted(found.incomparable)} cannot be compared: add a primary key that begins with the tenant"
+            )
+        if found.global_keys and not of_tenants:
+            yield f"{table.name} at the {side} has a unique key without the tenant: {', '.join(found.global_keys)}"
+
+    # --- rows
+
+    def tenant_there(self) -> Iterator[str]:
+        for table in self.target.selection.tables.values():
+            rows = self.target.count(table, table.belongs(self.tenant.key))
+            if rows:
+                yield f"{table.name} at the target has {counted(rows, 'row')} of this tenant already"
+        tenants = self.source.selection.ownership.tenant
+        for unique in self.source.selection.schema.tables[tenants.name].uniques:
+            if not unique.columns or unique.partial or unique.exclusion or tenants.key in unique.columns:
+                continue
+            names = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in unique.columns)
+            query = sql.SQL("SELECT {} FROM {} AS t WHERE {}")
+            own = self.source.selection.tables[tenants.name]
+            here = self.source.connection.execute(
+                query.format(names, own.rows, own.belongs(self.tenant.key))
+            ).fetchone()
+            if here is None or None in here:
+                continue
+            same = sql.SQL(" AND ").join(
+                sql.SQL("t.{}::text OPERATOR(pg_catalog.=) {}").format(sql.Identifier(name), sql.Literal(value))
+                for name, value in zip(unique.columns, here, strict=True)
+            )
+            if self.target.connection.execute(query.format(names, own.rows, same)).fetchone() is not None:
+                columns = ", ".join(map(quoted, unique.columns))
+                yield f"another tenant at the target has the same {columns} in {tenants.name}: {', '.join(here)}"
+
+    def shared(self) -> Iterator[str]:
+        """Shared tables with other rows at the target. Those to which tenants write may differ."""
+        for name in self._shared:
+            if name in self.source.selection.ownership.written:
+                continue
+            self.source.observer(Reading(f"comparing {name}, which all tenants share"))
+            here, there = (self._sum(scope, name) for _, scope in self._sides)
+            if here != there:
+                yield f"{name}, shared by all tenants, has other rows at the target: {counted(there[0], 'row')}, and" \
+                    f" {here[0]:,} at the source"  # fmt: skip
+
+    @staticmethod
+    def _sum(scope: TenantScope, name: Name) -> tuple[int, str]:
+        copy = scope.copy(name)
+        with scope.connection.transaction():
+            set_stable_text_format(scope.connection)
+            row = scope.connection.execute(checksum(rows_of(copy), copy.columns)).fetchone()
+        assert row is not None
+        return row[0], row[1]
+
+    def broken_references(self) -> Iterator[str]:
+        """Rows of the tenant at the target that refer to rows that are not there: a subscriber checks no foreign
+        key."""
+        for reference in self.target.selection.references:
+            child = reference.of_child
+            if child is None:
+                continue
+            self.target.observer(Reading(f"references of {reference.columns} at the target"))
+            set_ = sql.SQL(" AND ").join(
+                sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(column)) for column in reference.key.columns
+            )
+            condition = sql.SQL("{} AND {} AND NOT EXISTS (SELECT FROM {} AS p WHERE {})").format(
+                child.belongs(self.tenant.key), set_, reference.parent.identifier, reference.joined("t", "p")
+            )
+            rows = self.target.count(child, condition)
+            if rows:
+                yield f"{counted(rows, 'row')} of {reference.columns} refer to rows of {reference.parent} that the" \
+                    " target does not have"  # fmt: skip
+
+
+def _differences(here: Table, there: Table) -> Iterator[str]:
+    columns: Mapping[str, tuple[object, ...]] = {
+        one.name: (one.type, one.not_null, one.generated) for one in here.columns
+    }
+    other = {one.name: (one.type, one.not_null, one.generated) for one in there.columns}
+    for name in sorted(columns.keys() | other.keys()):
+        if columns.get(name) != other.get(name):
+            what = "is missing" if name not in other else "is new" if name not in columns else "differs"
+            yield f"the column {here.name}.{quoted(name)} {what} at the target"
+    keys = {one.name: one.columns for one in here.uniques}
+    if keys != {one.name: one.columns for one in there.uniques}:
+        yield f"{here.name} has other unique keys at the target"
+    if {(one.columns, one.parent) for one in here.foreign_keys} != {
+        (one.columns, one.parent) for one in there.foreign_keys
+    }:
+        yield f"{here.name} has other foreign keys at the target"
