@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.steps.derivation import BySlug
@@ -9,18 +12,18 @@ from tenantry.steps.row_security import EVERY, DirectPolicies, DropLegacyPolicie
 from unit.steps.examples import CONTRACT, EQUAL, ISOLATE, PRODUCTS, SALES, TENANT, TENANTS, assert_statements, texts
 
 
+def row_security(**parts: Any) -> RowSecurity:
+    """A tenant sees its own rows of sales; `parts` are what differs from that."""
+    step = RowSecurity(
+        phase=ISOLATE, table=SALES, column="tenant_id", type="uuid", setting="app.tenant_id", sight=Sight.OWN, role="app",
+        operators=(),
+    )  # fmt: skip
+    return replace(step, **parts)
+
+
 def test_own_rows() -> None:
     """A tenant has its own rows, in every way; operators have all."""
-    step = RowSecurity(
-        phase=ISOLATE,
-        table=SALES,
-        column="tenant_id",
-        type="uuid",
-        setting="app.tenant_id",
-        sight=Sight.OWN,
-        role="app",
-        operators=("ops",),
-    )
+    step = row_security(operators=("ops",))
     assert_statements(
         step.apply(),
         'DROP POLICY IF EXISTS "tenantry_application" ON "public"."sales"',
@@ -53,16 +56,7 @@ def test_own_rows() -> None:
 
 def test_mixed_rows() -> None:
     """Rows without a tenant are read by all, and written by none of them."""
-    step = RowSecurity(
-        phase=ISOLATE,
-        table=SALES,
-        column="tenant_id",
-        type="uuid",
-        setting="app.tenant_id",
-        sight=Sight.MIXED,
-        role="app",
-        operators=(),
-    )
+    step = row_security(sight=Sight.MIXED)
     assert_statements(
         step.apply(),
         'DROP POLICY IF EXISTS "tenantry_application_select" ON "public"."sales"',
@@ -88,16 +82,7 @@ def test_mixed_rows() -> None:
 
 def test_the_tenant_table() -> None:
     """A tenant reads its own row, and writes none."""
-    step = RowSecurity(
-        phase=ISOLATE,
-        table=TENANTS,
-        column="id",
-        type="uuid",
-        setting="app.tenant_id",
-        sight=Sight.READ,
-        role="app",
-        operators=(),
-    )
+    step = row_security(table=TENANTS, column="id", sight=Sight.READ)
     assert_statements(
         step.apply(),
         'DROP POLICY IF EXISTS "tenantry_application" ON "public"."tenants"',
@@ -111,18 +96,7 @@ def test_the_tenant_table() -> None:
 
 def test_legacy_and_quarantine() -> None:
     """Until contract the old application sees all; what is in quarantine the application does not."""
-    step = RowSecurity(
-        phase=ISOLATE,
-        table=SALES,
-        column="tenant_id",
-        type="uuid",
-        setting="app.tenant_id",
-        sight=Sight.OWN,
-        role="app",
-        operators=(),
-        legacy=("old",),
-        quarantine=BySlug(tenant=TENANT, slug="lost"),
-    )
+    step = row_security(legacy=("old",), quarantine=BySlug(tenant=TENANT, slug="lost"))
     assert_statements(
         step.apply(),
         'DROP POLICY IF EXISTS "tenantry_application" ON "public"."sales"',
@@ -140,15 +114,8 @@ def test_legacy_and_quarantine() -> None:
 
 def test_a_policy_with_a_quote_in_its_setting() -> None:
     """Whatever a setting or a role is called, it stays one literal."""
-    step = RowSecurity(
-        phase=ISOLATE,
-        table=Name("public", 'a"b'),
-        column='c"d',
-        type="text",
-        setting="app.it's",
-        sight=Sight.OWN,
-        role='r"s',
-        operators=(),
+    step = row_security(
+        table=Name("public", 'a"b'), column='c"d', type="text", setting="app.it's", sight=Sight.OWN, role='r"s'
     )
     assert_statements(
         step.apply(),
@@ -166,17 +133,7 @@ def test_legacy_policies_end() -> None:
     step = DropLegacyPolicies(
         phase=CONTRACT,
         table=SALES,
-        security=RowSecurity(
-            phase=ISOLATE,
-            table=SALES,
-            column="tenant_id",
-            type="uuid",
-            setting="app.tenant_id",
-            sight=Sight.OWN,
-            role="app",
-            operators=(),
-            legacy=("old",),
-        ),
+        security=row_security(legacy=("old",)),
     )
     assert_statements(
         step.apply(),
@@ -210,17 +167,7 @@ def test_rows_of_members() -> None:
     link = Link(
         table=Name("public", "links"), columns=("product_id",), own_columns=("id",), operators=EQUAL, tenant="tenant_id"
     )
-    step = RowSecurity(
-        phase=ISOLATE,
-        table=PRODUCTS,
-        column="id",
-        type="uuid",
-        setting="app.tenant_id",
-        sight=Sight.WRITING_MEMBER,
-        role="app",
-        operators=("ops",),
-        link=link,
-    )
+    step = row_security(table=PRODUCTS, column="id", sight=Sight.WRITING_MEMBER, operators=("ops",), link=link)
     member = """EXISTS (SELECT FROM "public"."links" AS member WHERE "public"."products"."id" OPERATOR("pg_catalog".=) "member"."product_id" AND member."tenant_id" = (SELECT NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid)) OR (SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole('"ops"'), 'usage'))"""
     let_in = """false OR (SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole('"app"'), 'usage')) OR (SELECT pg_catalog.pg_has_role(pg_catalog.to_regrole('"ops"'), 'usage'))"""
     assert_statements(
@@ -242,10 +189,9 @@ def test_rows_of_members() -> None:
 def test_direct_policies() -> None:
     """Without a subquery and without the floor; the quarantine tenant is kept out by the application's own policy, whose
     text is put together by the server, which looks its key up."""
-    security = RowSecurity(
-        phase=ISOLATE, table=SALES, column="100% tenant", type="uuid", setting="app.tenant_id", sight=Sight.OWN, role="app",
-        operators=("ops",), filtered=("ops",), quarantine=BySlug(tenant=TENANT, slug="unknown"),
-    )  # fmt: skip
+    security = row_security(
+        column="100% tenant", operators=("ops",), filtered=("ops",), quarantine=BySlug(tenant=TENANT, slug="unknown")
+    )
     step = DirectPolicies(phase=Phase.DISTRIBUTE, table=SALES, security=security, legacy=True)
     found = texts(step.apply())
     assert found[: len(EVERY)] == [f'DROP POLICY IF EXISTS "{name}" ON "public"."sales"' for name in EVERY]
@@ -264,10 +210,7 @@ def test_direct_policies() -> None:
 
 
 def test_direct_policies_without_a_quarantine() -> None:
-    security = RowSecurity(
-        phase=ISOLATE, table=TENANTS, column="id", type="uuid", setting="app.tenant_id", sight=Sight.READ, role="app",
-        operators=("ops",),
-    )  # fmt: skip
+    security = row_security(table=TENANTS, column="id", sight=Sight.READ, operators=("ops",))
     step = DirectPolicies(phase=Phase.DISTRIBUTE, table=TENANTS, security=security)
     assert texts(step.apply())[len(EVERY) :] == [
         'CREATE POLICY "tenantry_application" ON "public"."tenants" AS PERMISSIVE FOR SELECT TO "app" USING ("id" ='
