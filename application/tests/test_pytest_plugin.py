@@ -30,7 +30,7 @@ class Client:
 
 @pytest.mark.parametrize("number", range(5))
 def test_urls(assert_isolated, number):
-    assert_isolated("/orders/1", ours=Client("1"), theirs=Client("2"))
+    assert_isolated("/orders/1", own=Client("1"), other=Client("2"))
 
 @pytest.mark.parametrize("number", range(10))
 def test_rows(as_tenant, number):

@@ -64,7 +64,7 @@ def directory() -> Directory | None:
     return _configuration.directory
 
 
-class Wanted:
+class EnteredBlock:
     """The value of the setting that the statements of a block need: one entered block."""
 
     __slots__ = ("block", "ended", "owner", "read_only", "refusal", "setting", "tenant", "value")
@@ -97,10 +97,10 @@ class Wanted:
         return not self.ended and (self.owner is None or self.owner.f_back is not None)
 
 
-_entered: ContextVar[tuple[Wanted, ...]] = ContextVar("tenantry_app", default=())
+_entered: ContextVar[tuple[EnteredBlock, ...]] = ContextVar("tenantry_app", default=())
 
 
-def wanted() -> Wanted:
+def required_block() -> EnteredBlock:
     """The block of the running code, including one of without_tenant(). Raises TenantRequired outside of any."""
     found = innermost()
     if found is None:
@@ -123,7 +123,7 @@ def current() -> Tenant:
     return found.tenant
 
 
-def innermost() -> Wanted | None:
+def innermost() -> EnteredBlock | None:
     """The block of the running code, including one of without_tenant()."""
     entered = _entered.get()
     if not entered:
@@ -179,7 +179,7 @@ class _Block:
     def __init__(self, read_only: bool) -> None:
         self._read_only = read_only
         self._owned = True
-        self._open: list[Wanted] = []
+        self._open: list[EnteredBlock] = []
 
     def _find(self) -> Tenant | None:
         raise NotImplementedError
@@ -188,7 +188,7 @@ class _Block:
         raise NotImplementedError
 
     def _enter(self, tenant: Tenant | None, frame: FrameType) -> None:
-        block = Wanted(self, tenant, self._read_only, _owner(frame) if self._owned else None)
+        block = EnteredBlock(self, tenant, self._read_only, _owner(frame) if self._owned else None)
         entered = _entered.get()
         # Without those whose generators are suspended now: when one is resumed, it is in its own block.
         place = len(entered)
@@ -232,7 +232,7 @@ class _Block:
     def __call__(self, function: _F) -> _F:
         """Decorate a function, a coroutine function, or a (sync or async) generator function: it runs in the block,
         which is entered at each call; for a generator the block covers only its own code, and not its consumer."""
-        again = self._each_time
+        make_copy = self._each_time
         wrapper: Callable[..., Any]
         if inspect.isasyncgenfunction(function):
 
@@ -241,7 +241,7 @@ class _Block:
                 generator = function(*args, **kwargs)
                 resume: Callable[[], Any] = generator.__anext__
                 while True:
-                    async with again():
+                    async with make_copy():
                         try:
                             item = await resume()
                         except StopAsyncIteration:
@@ -250,7 +250,7 @@ class _Block:
                         sent = yield item
                         resume = functools.partial(generator.asend, sent)
                     except GeneratorExit:
-                        async with again():
+                        async with make_copy():
                             await generator.aclose()
                         raise
                     except BaseException as error:
@@ -263,7 +263,7 @@ class _Block:
                 generator = function(*args, **kwargs)
                 resume: Callable[[], Any] = generator.__next__
                 while True:
-                    with again():
+                    with make_copy():
                         try:
                             item = resume()
                         except StopIteration as end:
@@ -272,7 +272,7 @@ class _Block:
                         sent = yield item
                         resume = functools.partial(generator.send, sent)
                     except GeneratorExit:
-                        with again():
+                        with make_copy():
                             generator.close()
                         raise
                     except BaseException as error:
@@ -282,24 +282,24 @@ class _Block:
 
             @functools.wraps(function)
             async def wrapper(*args: Any, **kwargs: Any) -> Any:
-                async with again():
+                async with make_copy():
                     return await function(*args, **kwargs)
 
         else:
 
             @functools.wraps(function)
             def wrapper(*args: Any, **kwargs: Any) -> Any:
-                with again():
+                with make_copy():
                     return function(*args, **kwargs)
 
         return cast("_F", wrapper)
 
-    def _again(self) -> _Block:
+    def _copy(self) -> _Block:
         raise NotImplementedError
 
     def _each_time(self) -> _Block:
         """The block of a decorated generator: it is left before each `yield`, and so needs no owner."""
-        block = self._again()
+        block = self._copy()
         block._owned = False
         return block
 
@@ -322,7 +322,7 @@ class tenant(_Block):  # noqa: N801 - it reads as a verb: with tenant("acme")
         super().__init__(read_only)
         self._name = name if isinstance(name, Tenant) else key_text(name)
 
-    def _found(self) -> Any:
+    def _look_up(self) -> Any:
         if isinstance(self._name, Tenant):
             return self._name
         directory = _configuration.directory
@@ -336,7 +336,7 @@ class tenant(_Block):  # noqa: N801 - it reads as a verb: with tenant("acme")
         return found
 
     def _find(self) -> Tenant:
-        found = self._found()
+        found = self._look_up()
         if not isinstance(found, Tenant) and inspect.isawaitable(found):
             if inspect.iscoroutine(found):
                 found.close()
@@ -344,7 +344,7 @@ class tenant(_Block):  # noqa: N801 - it reads as a verb: with tenant("acme")
         return self._active(found)
 
     async def _find_async(self) -> Tenant:
-        found = self._found()
+        found = self._look_up()
         return self._active(await found if inspect.isawaitable(found) else found)
 
     def __enter__(self) -> Tenant:
@@ -352,7 +352,7 @@ class tenant(_Block):  # noqa: N801 - it reads as a verb: with tenant("acme")
         self._enter(found, sys._getframe(1))
         return found
 
-    def _again(self) -> tenant:
+    def _copy(self) -> tenant:
         return tenant(self._name, read_only=self._read_only)
 
 
@@ -372,7 +372,7 @@ class without_tenant(_Block):  # noqa: N801
     async def _find_async(self) -> None:
         return None
 
-    def _again(self) -> without_tenant:
+    def _copy(self) -> without_tenant:
         return without_tenant(read_only=self._read_only)
 
 
@@ -389,6 +389,6 @@ class Refusal(_Block):
     async def _find_async(self) -> None:
         return None
 
-    def _again(self) -> Refusal:
+    def _copy(self) -> Refusal:
         assert self.refusal is not None
         return Refusal(self.refusal)

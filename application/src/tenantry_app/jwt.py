@@ -40,9 +40,9 @@ class Tokens:
         self, *, audience: str | Sequence[str], algorithms: Sequence[str], key: Any = None,
         jwks: str | KeySet | None = None, issuer: str | None = None, leeway: float = 0, asynchronous: bool = True,
     ) -> None:  # fmt: skip
-        known = set(jwt.algorithms.get_default_algorithms()) - {"none"}
-        if not audience or isinstance(algorithms, str) or not algorithms or not set(algorithms) <= known:
-            raise ValueError(f"Tokens needs an audience and a list of algorithms among {', '.join(sorted(known))}")
+        cached = set(jwt.algorithms.get_default_algorithms()) - {"none"}
+        if not audience or isinstance(algorithms, str) or not algorithms or not set(algorithms) <= cached:
+            raise ValueError(f"Tokens needs an audience and a list of algorithms among {', '.join(sorted(cached))}")
         if (key is None) == (jwks is None):
             raise ValueError("Tokens needs either a key or a key set")
         if _SYMMETRIC & set(algorithms) and (jwks is not None or not set(algorithms) <= _SYMMETRIC):
@@ -61,9 +61,9 @@ class Tokens:
         if self._keys is None:
             return self._verified(token, self._key)
         name = self._key_name(token)
-        known = self._keys.known(name)
-        if known is not None:
-            return self._verified(token, known)
+        cached = self._keys.cached(name)
+        if cached is not None:
+            return self._verified(token, cached)
         return self._fetched_async(token, name) if self._asynchronous else self._fetched(token, name)
 
     async def _fetched_async(self, token: str, name: str) -> Mapping[str, Any]:
@@ -117,24 +117,24 @@ class KeySet:
         self._seconds, self._pause = seconds, pause
         self._fetch = fetch or self._fetch_address
         self._keys: dict[str, Any] = {}
-        self._due = self._again = 0.0
+        self._due = self._next_fetch = 0.0
         self._lock = threading.Lock()
 
-    def known(self, name: str) -> Any:
+    def cached(self, name: str) -> Any:
         """The key with this name, if it is cached."""
         return self._keys.get(name) if time.monotonic() < self._due else None
 
     def find(self, name: str) -> Any:
         """The key with this name; None if there is none. Raises Problem (503) if the set cannot be fetched at all."""
         with self._lock:
-            found, now = self.known(name), time.monotonic()
-            if found is None and now >= self._again:
-                self._again = now + self._pause
+            found, now = self.cached(name), time.monotonic()
+            if found is None and now >= self._next_fetch:
+                self._next_fetch = now + self._pause
                 try:
                     fetched = jwt.PyJWKSet.from_dict(dict(self._fetch()))
                 except (OSError, ValueError, jwt.PyJWTError) as error:
                     if not self._keys:
-                        self._again = 0.0
+                        self._next_fetch = 0.0
                         raise Problem(
                             503, "key-set-unavailable", "The keys that verify tokens cannot be fetched; try again.",
                             {"retry-after": str(RETRY_AFTER)},

@@ -30,7 +30,7 @@ from psycopg._preparing import Prepare
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 from psycopg.rows import Row
 
-from tenantry_app.context import Wanted, innermost, wanted
+from tenantry_app.context import EnteredBlock, innermost, required_block
 from tenantry_app.errors import StatementRefused, TenantChanged
 from tenantry_app.roles import check, check_async
 from tenantry_app.statements import Kind, kind
@@ -70,11 +70,11 @@ _NO_TENANT = (Kind.CONTROL, Kind.EMPTY)
 class _Tenancy(_Connection):
     """The common part of TenantConnection and AsyncTenantConnection."""
 
-    _in_force: tuple[str, bool] | None = None
+    _applied_setting: tuple[str, bool] | None = None
     """The setting's value in the open transaction, and whether that is read-only; None: unknown."""
     _announced: Kind = Kind.UNKNOWN
     _fetching = False
-    _together: Wanted | None = None
+    _sent_together: EnteredBlock | None = None
     """The block whose setting is sent in one pipeline with the statement that is being executed."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -84,9 +84,9 @@ class _Tenancy(_Connection):
     def _factories(self) -> tuple[Any, Any]:
         raise NotImplementedError
 
-    def _is_in_force(self, block: Wanted) -> bool:
+    def _is_set(self, block: EnteredBlock) -> bool:
         """Whether the open transaction has the setting that `block` needs."""
-        force = self._in_force
+        force = self._applied_setting
         return (
             force is not None
             and force[0] == block.value
@@ -94,50 +94,50 @@ class _Tenancy(_Connection):
             and self.pgconn.transaction_status == TransactionStatus.INTRANS
         )
 
-    def _needed_before(self, kind: Kind) -> Wanted | None:
+    def _needed_before(self, kind: Kind) -> EnteredBlock | None:
         """The block whose setting has to be sent before a statement, and can be sent in one pipeline with it. Raises
         TenantRequired."""
         if kind in _NO_TENANT or self._pipeline is not None:
             return None
-        block = wanted()
+        block = required_block()
         if kind is Kind.SEVERAL:
             return None
         status = self.pgconn.transaction_status
         if status == TransactionStatus.IDLE:
             return block if self._autocommit else None
-        return block if status == TransactionStatus.INTRANS and not self._is_in_force(block) else None
+        return block if status == TransactionStatus.INTRANS and not self._is_set(block) else None
 
     def _start_query(self) -> Generator[Any, Any, None]:
         """psycopg calls this before each statement of any cursor, while it holds the connection's lock."""
         kind, self._announced = self._announced, Kind.UNKNOWN
         idle = self.pgconn.transaction_status == TransactionStatus.IDLE
-        if (together := self._together) is not None:
+        if (together := self._sent_together) is not None:
             # After an implicit transaction the setting is gone.
-            self._in_force = None if idle or kind is not Kind.PLAIN else (together.value, together.read_only)
+            self._applied_setting = None if idle or kind is not Kind.PLAIN else (together.value, together.read_only)
             return
-        block = None if kind in _NO_TENANT else wanted()
+        block = None if kind in _NO_TENANT else required_block()
         if idle:
-            self._in_force = None
+            self._applied_setting = None
         yield from super()._start_query()
         if block is None:
-            self._in_force = None
+            self._applied_setting = None
             return
         if self._pipeline is not None:
             yield from self._set(block)
             # The server's status at the time when the statement runs is known only if no pipeline was active before.
-            self._in_force = None if idle else (block.value, block.read_only)
-        elif not self._is_in_force(block):
+            self._applied_setting = None if idle else (block.value, block.read_only)
+        elif not self._is_set(block):
             if self.pgconn.transaction_status == TransactionStatus.IDLE:
                 raise StatementRefused(
                     "in autocommit, COPY, stream(), server-side cursors, several statements in one string, and cursors"
                     " that are not of tenantry_app.psycopg need a transaction block: use connection.transaction()"
                 )
             yield from self._set(block)
-            self._in_force = (block.value, block.read_only)
+            self._applied_setting = (block.value, block.read_only)
         if kind is not Kind.PLAIN:
-            self._in_force = None
+            self._applied_setting = None
 
-    def _set(self, block: Wanted) -> Generator[Any, Any, None]:
+    def _set(self, block: EnteredBlock) -> Generator[Any, Any, None]:
         command = block.select if self._pipeline is not None or block.read_only else block.set_local
         yield from super()._exec_command(command.encode())
 
@@ -158,17 +158,17 @@ class _Tenancy(_Connection):
         ):
             return (yield from self._begin(text, block))
         if not text.startswith(_KEEPS):
-            self._in_force = None
+            self._applied_setting = None
         return (yield from super()._exec_command(command, result_format))
 
-    def _begin(self, begin: bytes, block: Wanted) -> Generator[Any, Any, Any]:
-        self._in_force = None
+    def _begin(self, begin: bytes, block: EnteredBlock) -> Generator[Any, Any, Any]:
+        self._applied_setting = None
         result = yield from begin_with(self, begin, block)
-        self._in_force = (block.value, block.read_only)
+        self._applied_setting = (block.value, block.read_only)
         return result
 
 
-def begin_with(connection: Any, begin: bytes, block: Wanted) -> Generator[Any, Any, Any]:
+def begin_with(connection: Any, begin: bytes, block: EnteredBlock) -> Generator[Any, Any, Any]:
     """BEGIN and the setting, as one message. `connection`: of psycopg, sync or async; this is one of its generators."""
     connection._check_connection_ok()
     connection.pgconn.send_query(begin + b"; " + block.set_local.encode())
@@ -237,7 +237,7 @@ class _Announcing:
 
     def _start_query(self, query: Any = None) -> Generator[Any, Any, None]:
         connection = self._tenancy()
-        if connection._together is None:
+        if connection._sent_together is None:
             connection._announced = Kind.MAY_SET if query is None else self._kind_of(query)
         try:
             yield from super()._start_query(query)  # type: ignore[misc]
@@ -256,18 +256,18 @@ class _Pipelined(_Announcing):
         for that."""
         connection = self._tenancy()
         kind = self._kind_of(query)
-        connection._together, connection._announced = connection._needed_before(kind), kind
+        connection._sent_together, connection._announced = connection._needed_before(kind), kind
         try:
             yield from super()._execute_gen(query, params, **options)  # type: ignore[misc]
         finally:
-            connection._together = None
+            connection._sent_together = None
 
     def _maybe_prepare_gen(self, query: Any, *, prepare: Any = None, binary: Any = None) -> Generator[Any, Any, None]:
         """psycopg calls this between conversion of the parameters and results: it sends the statement and receives the
         results."""
         this: Any = self
         connection, pgconn = this._conn, this._pgconn
-        block: Wanted | None = connection._together
+        block: EnteredBlock | None = connection._sent_together
         if block is None:
             yield from super()._maybe_prepare_gen(query, prepare=prepare, binary=binary)  # type: ignore[misc]
             return
@@ -375,7 +375,7 @@ class _Fetching(_Announcing):
     def _declare_gen(self, *args: Any, **kwargs: Any) -> Generator[Any, Any, None]:
         if self._withhold:  # type: ignore[attr-defined]
             raise StatementRefused("a cursor WITH HOLD: it reads at COMMIT, and stays on the connection after it")
-        self._begun = wanted().value
+        self._begun = required_block().value
         yield from super()._declare_gen(*args, **kwargs)  # type: ignore[misc]
 
     def _fetch_gen(self, num: int | None) -> Generator[Any, Any, Any]:
@@ -391,7 +391,7 @@ class _Fetching(_Announcing):
     @contextmanager
     def _as_declared(self) -> Iterator[Generator[Any, Any, None]]:
         """Raises TenantRequired, TenantChanged. The generator sets the tenant if that is not set."""
-        block = wanted()
+        block = required_block()
         if self._begun is None:
             raise StatementRefused("rows of a server-side cursor are fetched from the object that executed its query")
         if block.value != self._begun:
@@ -406,10 +406,10 @@ class _Fetching(_Announcing):
             connection._fetching = False
 
 
-def _set_if_needed(connection: Any, block: Wanted) -> Generator[Any, Any, None]:
-    if not connection._is_in_force(block) and connection.pgconn.transaction_status == TransactionStatus.INTRANS:
+def _set_if_needed(connection: Any, block: EnteredBlock) -> Generator[Any, Any, None]:
+    if not connection._is_set(block) and connection.pgconn.transaction_status == TransactionStatus.INTRANS:
         yield from connection._set(block)
-        connection._in_force = (block.value, block.read_only)
+        connection._applied_setting = (block.value, block.read_only)
 
 
 class ServerCursor(_Fetching, psycopg.ServerCursor[Row]):

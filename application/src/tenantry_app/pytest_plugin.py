@@ -88,15 +88,15 @@ def operator(request: pytest.FixtureRequest) -> Iterator[psycopg.Connection[Any]
 
 @pytest.fixture
 def assert_isolated(tenantry_isolation: None) -> Callable[..., None]:
-    """`assert_isolated("/orders/1", ours=client, theirs=other)`: the URL exists for one client, and not for the other.
+    """`assert_isolated("/orders/1", own=client, other=another)`: the URL exists for one client, and not for the other.
 
     The clients have `get(url)`, whose response has `status_code`: those of Django, Starlette, httpx, requests. The
     answer to the other one must be 403 or 404.
     """
 
-    def compare(url: str, *, ours: Any, theirs: Any) -> None:
-        own, other = ours.get(url).status_code, theirs.get(url).status_code
-        assert 200 <= own < 300, f"{url} answers its own tenant by {own}"
-        assert other in (403, 404), f"{url} answers another tenant by {other}"
+    def compare(url: str, *, own: Any, other: Any) -> None:
+        answer, refusal = own.get(url).status_code, other.get(url).status_code
+        assert 200 <= answer < 300, f"{url} answers its own tenant by {answer}"
+        assert refusal in (403, 404), f"{url} answers another tenant by {refusal}"
 
     return compare

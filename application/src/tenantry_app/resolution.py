@@ -11,7 +11,7 @@ from tenantry_app import context
 from tenantry_app.errors import InvalidKey, TenantError
 from tenantry_app.problems import Problem, is_unavailable, unauthenticated, unavailable
 from tenantry_app.requests import Request
-from tenantry_app.resolvers import Resolver, Said
+from tenantry_app.resolvers import Identification, Resolver
 from tenantry_app.tenants import ACTIVE, Directory, Found, Tenant
 
 _Work: TypeAlias = Generator[Any, Any, "Resolved"]
@@ -98,27 +98,29 @@ class Resolution:
     def _work(self, request: Request) -> _Work:
         if request.path in self._open or request.path.startswith(self._below):
             return Resolved(tenant=None, by="an open path")
-        said: list[Said] = []
+        identifications: list[Identification] = []
         for resolver in self.resolvers:
             reading = yield resolver.read(request)
             if reading is not None:
-                said.append(reading)
-        deciders = [one for one in said if one.authenticates] or [one for one in said if one.selects]
+                identifications.append(reading)
+        deciders = [one for one in identifications if one.authenticates] or [
+            one for one in identifications if one.selects
+        ]
         if not deciders:
             raise unauthenticated("no-credential", "The request has no credential that identifies its tenant.")
         decider = deciders[0]
         scopes = _scopes(deciders)
         _require_scope(request, scopes)
         # Nothing is looked up before authentication, so that nobody can find out which tenants exist.
-        decided = yield from self._decided(decider, [one for one in said if one is not decider])
+        decided = yield from self._decided(decider, [one for one in identifications if one is not decider])
         if decided.status != ACTIVE:
             raise Problem(403, "inactive-tenant", "The tenant is not active.")
         return Resolved(
             tenant=decided, by=decider.by, subject=decider.subject, read_only="write" not in scopes,
-            mount=next((one.mount for one in said if one.mount), ""),
+            mount=next((one.mount for one in identifications if one.mount), ""),
         )  # fmt: skip
 
-    def _decided(self, decider: Said, others: list[Said]) -> Generator[Any, Any, Tenant]:
+    def _decided(self, decider: Identification, others: list[Identification]) -> Generator[Any, Any, Tenant]:
         if len(decider.names) == 1:
             decided: Found = yield from self._find(decider.names[0])
             if decided is None:
@@ -130,7 +132,7 @@ class Resolution:
                 raise _disagreement(decider, other)
         return decided
 
-    def _selected(self, decider: Said, others: list[Said]) -> Generator[Any, Any, Tenant]:
+    def _selected(self, decider: Identification, others: list[Identification]) -> Generator[Any, Any, Tenant]:
         """For a credential that is valid for several tenants, the one that another resolver names."""
         if not others:
             raise Problem(400, "tenant-not-selected", f"Choose a tenant: {decider.by} is valid for several.")
@@ -141,7 +143,7 @@ class Resolution:
             raise _disagreement(decider, others[0])
         return selected
 
-    def _agrees(self, decided: Tenant, other: Said) -> Generator[Any, Any, bool]:
+    def _agrees(self, decided: Tenant, other: Identification) -> Generator[Any, Any, bool]:
         if {decided.key, decided.slug} & set(other.names):
             return True
         for name in other.names:
@@ -161,7 +163,7 @@ class Resolution:
         return found
 
 
-def _scopes(deciders: list[Said]) -> frozenset[str]:
+def _scopes(deciders: list[Identification]) -> frozenset[str]:
     """What all that have authenticated permit the request to do."""
     scopes = frozenset({"read", "write"})
     for one in deciders:
@@ -178,7 +180,7 @@ def _require_scope(request: Request, scopes: frozenset[str]) -> None:
         )  # fmt: skip
 
 
-def _disagreement(decider: Said, other: Said) -> Problem:
+def _disagreement(decider: Identification, other: Identification) -> Problem:
     # The same whether the other tenant exists or not.
     return Problem(403, "tenants-disagree", f"{_upper(decider.by)} and {other.by} identify different tenants.")
 

@@ -20,7 +20,7 @@ from tenantry_app.requests import Request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Identification:
     """What a resolver has read from a request."""
 
     names: tuple[str, ...]
@@ -39,7 +39,7 @@ class Said:
     """The caller: the lookup part of an API key, the `sub` of a token."""
 
 
-Reading: TypeAlias = Said | None
+Reading: TypeAlias = Identification | None
 Claims: TypeAlias = Mapping[str, Any] | None
 
 
@@ -86,7 +86,7 @@ class ApiKey:
     def _checked(self, lookup: str, presented: bytes, stored: Stored) -> Reading:
         if not is_valid(stored, presented) or stored is None:
             raise _bad_key()
-        return Said(
+        return Identification(
             names=(stored.tenant,), by="the API key", authenticates=True, scopes=stored.scopes, subject=lookup
         )  # fmt: skip
 
@@ -112,12 +112,12 @@ class Claim:
     def read(self, request: Request) -> Reading | Awaitable[Reading]:
         """See Resolver."""
         found = self.claims(request)
-        return self._said_async(found) if inspect.isawaitable(found) else self._said(found)
+        return self._identified_async(found) if inspect.isawaitable(found) else self._identified(found)
 
-    async def _said_async(self, found: Awaitable[Claims]) -> Reading:
-        return self._said(await found)
+    async def _identified_async(self, found: Awaitable[Claims]) -> Reading:
+        return self._identified(await found)
 
-    def _said(self, claims: Claims) -> Reading:
+    def _identified(self, claims: Claims) -> Reading:
         if claims is None:
             return None
         value = claims.get(self.name)
@@ -127,7 +127,7 @@ class Claim:
         ):
             raise Problem(403, "no-tenant-claim", f"The credential has no tenant in its claim {self.name}.")
         subject = claims.get("sub")
-        return Said(
+        return Identification(
             names=tuple(map(str, names)), by=f"the claim {self.name}", authenticates=True, scopes=self._scopes(claims),
             subject=subject if isinstance(subject, str) else None,
         )  # fmt: skip
@@ -161,7 +161,7 @@ class Header:
         value = request.one(self.name)
         if value is None:
             return None
-        return Said(
+        return Identification(
             names=(value,), by=f"the header {self.name}", authenticates=request.comes_from(self.gateways)
         )  # fmt: skip
 
@@ -208,7 +208,7 @@ class Subdomain:
                     raise Problem(404, "unknown-tenant", "This host serves no tenant.")
                 if label in self.reserved:
                     return None
-                return Said(names=(_unicode(label),), by="the host", authenticates=False, selects=self.public)
+                return Identification(names=(_unicode(label),), by="the host", authenticates=False, selects=self.public)
         return None
 
 
@@ -284,6 +284,6 @@ class PathPrefix:
         name = request.path[len(self.prefix) + 1 :].partition("/")[0]
         if not name or not name.isprintable():
             raise Problem(404, "unknown-tenant", "This path serves no tenant.")
-        return Said(
+        return Identification(
             names=(name,), by="the path", authenticates=False, selects=self.public, mount=f"{self.prefix}/{name}"
         )

@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.sql.elements import ReleaseSavepointClause, RollbackToSavepointClause, SavepointClause
 
-from tenantry_app.context import Wanted, innermost, setting, wanted
+from tenantry_app.context import EnteredBlock, innermost, required_block, setting
 from tenantry_app.errors import StatementRefused, TenantChanged
 from tenantry_app.statements import Kind, kind
 
@@ -90,7 +90,7 @@ def _begin(connection: Connection) -> None:
         _send(connection, block.value, read_only=block.read_only)
 
 
-def _begin_with(connection: Connection, block: Wanted) -> None:
+def _begin_with(connection: Connection, block: EnteredBlock) -> None:
     """Send the driver's next BEGIN, and no other, in one message with the setting."""
     from tenantry_app.psycopg import begin_with
 
@@ -133,7 +133,9 @@ def _check(
     connection: Connection, cursor: object, statement: str, parameters: object, context: Any, many: bool
 ) -> None:
     """Sends nothing: what is sent in this event is left open if the request is cancelled."""
-    if _ours(context) or not getattr(connection, "_allow_autobegin", True):  # what the dialect asks a new connection
+    if _is_own_statement(context) or not getattr(
+        connection, "_allow_autobegin", True
+    ):  # what the dialect asks a new connection
         return
     found = kind(statement)
     if _savepoint(context) is not None or found is Kind.EMPTY:
@@ -142,7 +144,7 @@ def _check(
         raise StatementRefused(
             "a transaction or savepoint by text: use begin(), begin_nested(), commit() and rollback()"
         )
-    block = wanted()
+    block = required_block()
     if not connection.in_transaction():
         raise StatementRefused("the transaction could not begin: close this connection")
     transaction: _Transaction = connection.info[_INFO]
@@ -179,7 +181,7 @@ def _after(
             transaction.value = before
 
 
-def _ours(context: Any) -> bool:
+def _is_own_statement(context: Any) -> bool:
     return context is not None and "tenantry_app" in context.execution_options
 
 

@@ -16,7 +16,7 @@ from django.db import transaction
 from psycopg import sql as composing
 from psycopg.pq import TransactionStatus
 
-from tenantry_app.context import Wanted, wanted
+from tenantry_app.context import EnteredBlock, required_block
 from tenantry_app.django import options
 from tenantry_app.errors import StatementRefused, TenantChanged
 from tenantry_app.statements import Kind, kind
@@ -47,7 +47,7 @@ def with_tenant(execute: Callable[..., Any], sql: Any, params: Any, many: bool, 
     connection, cursor = context["connection"], context["cursor"].cursor
     if kind(sql if isinstance(sql, str) else sql.as_string(connection.connection)) in (Kind.CONTROL, Kind.EMPTY):
         return execute(sql, params, many, context)
-    block = wanted()
+    block = required_block()
     if isinstance(cursor, psycopg.ServerCursor):
         with transaction.atomic(using=connection.alias, savepoint=False):
             _send(connection, block)
@@ -71,7 +71,7 @@ def with_tenant(execute: Callable[..., Any], sql: Any, params: Any, many: bool, 
     return result
 
 
-def _send(connection: Any, block: Wanted) -> None:
+def _send(connection: Any, block: EnteredBlock) -> None:
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
         cursor.execute(block.select)
 
@@ -91,7 +91,7 @@ def _create_cursor(connection: Any, create: Callable[..., Any], name: str | None
 
 
 def _in_transaction(connection: Any, call: Callable[..., Any], name: str, *args: Any, **kwargs: Any) -> Any:
-    block = wanted()
+    block = required_block()
     if not connection.in_atomic_block and connection.get_autocommit():
         raise StatementRefused(f"{name}() in autocommit: the setting needs a transaction, so use atomic()")
     _send(connection, block)
@@ -103,7 +103,7 @@ def _guard_fetches(cursor: Any, begun: str) -> None:
     fetch = type(cursor)._fetch_gen
 
     def guarded(num: int | None) -> Generator[Any, Any, Any]:
-        block = wanted()
+        block = required_block()
         if block.value != begun:
             raise TenantChanged("the iterator", begun, block.value, "iterate over it in the block of its query")
         if cursor.connection.info.transaction_status == TransactionStatus.INTRANS:
