@@ -38,7 +38,9 @@ def migrated_state(database: Database, roles: Mapping[str, str], tenant_table: s
     """`roles`: what the database's own are for; `tenant_table` has the columns id and slug."""
     names = {name: f"{purpose}_role" for name, purpose in roles.items()}
     if database.rows("SELECT to_regclass(%s) IS NOT NULL", [tenant_table]) == [(True,)]:
-        names |= {key: f"key of {slug}" for key, slug in database.rows(f"SELECT id::text, slug FROM {tenant_table}")}
+        # Those that are random: another key is the same in each database, and may occur in any other text.
+        random = f"SELECT id::text, slug FROM {tenant_table} WHERE length(id::text) = 36"
+        names |= {key: f"key of {slug}" for key, slug in database.rows(random)}
 
     def named(text: str | None) -> str | None:
         for found, name in names.items():

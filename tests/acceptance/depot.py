@@ -29,6 +29,19 @@ CREATE TABLE moves (
 );
 COMMENT ON CONSTRAINT moves_item_id_fkey ON moves IS 'what was moved';
 CREATE TABLE notes (id integer PRIMARY KEY, place_id integer REFERENCES places, text text);
+CREATE TABLE papers (
+  id integer PRIMARY KEY, place_id integer REFERENCES places, code text NOT NULL CONSTRAINT papers_code UNIQUE,
+  title text NOT NULL CONSTRAINT papers_title UNIQUE, next integer REFERENCES papers ON DELETE SET NULL
+);
+CREATE UNIQUE INDEX papers_lower ON papers (lower(title)) WHERE title <> '';
+COMMENT ON COLUMN papers.title IS 'rows without a place are for everybody';
+CREATE TABLE pages (
+  id integer PRIMARY KEY, paper_id integer NOT NULL REFERENCES papers ON DELETE CASCADE, code text REFERENCES papers (code),
+  place_id integer NOT NULL REFERENCES places
+);
+CREATE TABLE tags (
+  id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY, firm_id text REFERENCES firms ON DELETE CASCADE, name text UNIQUE
+);
 CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS
   $$ BEGIN NEW.touched := coalesce(OLD.touched, 0) + 1; RETURN NEW; END $$;
 CREATE TRIGGER items_touch BEFORE UPDATE ON items FOR EACH ROW EXECUTE FUNCTION touch();
@@ -45,6 +58,11 @@ INSERT INTO items (place_id, unit, sku, entered_by) SELECT 1 + n % 20, CASE WHEN
 INSERT INTO moves SELECT n, 1 + n % 200, 1 + (1 + n % 200) % 20, 'place ' || 1 + (1 + n % 200) % 20,
   CASE WHEN n > 200 THEN n - 200 END FROM generate_series(1, 600) n;
 INSERT INTO notes SELECT n, CASE WHEN n % 5 > 0 THEN 1 + n % 20 END, 'note ' || n FROM generate_series(1, 50) n;
+INSERT INTO papers SELECT n, CASE WHEN n % 3 > 0 THEN 1 + n % 20 END, 'paper ' || n, 'title ' || n, CASE WHEN n > 6 THEN n - 6 END
+  FROM generate_series(1, 60) n;
+INSERT INTO pages SELECT id + 100, id, code, place_id FROM papers WHERE place_id IS NOT NULL;
+INSERT INTO tags (firm_id, name) SELECT CASE n % 3 WHEN 0 THEN 'the north' WHEN 1 THEN 'the south' END, 'tag ' || n
+  FROM generate_series(1, 90) n;
 CREATE VIEW stock AS SELECT i.sku, sum(m.quantity) AS quantity FROM items i JOIN moves m ON m.item_id = i.id GROUP BY 1;
 """
 SPEC = """
@@ -75,6 +93,18 @@ paths = [["item_id"]]
 name = "notes"
 paths = [["place_id"]]
 orphans = "quarantine"
+[[table]]
+name = "papers"
+paths = [["place_id"]]
+orphans = "shared"
+unique = ["papers_title"]
+[[table]]
+name = "tags"
+paths = [["firm_id"]]
+orphans = "shared"
+[[table]]
+name = "pages"
+paths = [["place_id"]]
 [[reference]]
 from = "items.entered_by"
 crosses = true

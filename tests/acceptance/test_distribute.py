@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from acceptance import depot
+from acceptance.distributed import DISTRIBUTE, NORTH, SOUTH, Depot, assert_back, assert_sound
 from acceptance.round_trip import checksums
 from servers import Database
 from tenantry import (
@@ -50,40 +50,6 @@ from tenantry.postgres.connect import Target
 from tenantry.presets import PRESETS, load, spec_path
 
 pytestmark = pytest.mark.server
-NORTH, SOUTH = "the north", "the south"
-DISTRIBUTE = MigrateOptions(until=Phase.DISTRIBUTE, prepare=True, force=True, backup=BackupKind.NONE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Depot:
-    """A copy of the depot's database, with a spec whose roles are its own."""
-
-    database: Database
-    spec: Spec
-    role: str
-    text: str
-
-    @property
-    def target(self) -> Target:
-        return Target(self.database.dsn)
-
-    def distribute(self) -> None:
-        migrate(self.target, self.spec, DISTRIBUTE)
-
-    def as_tenant(self, tenant: str, query: str) -> list[tuple[object, ...]]:
-        with self.database.connect() as connection, connection.transaction():
-            connection.execute(f"SET LOCAL ROLE {self.role}")
-            connection.execute("SELECT set_config('app.tenant_id', %s, true)", [tenant])
-            return connection.execute(query).fetchall()
-
-
-@pytest.fixture
-def there(template: Callable[..., Database], role: Callable[..., str]) -> Depot:
-    database = template("depot", lambda database: database.execute(depot.SCHEMA))
-    application = role(create=False, name="app")
-    text = depot.SPEC.format(role=application, legacy=role(name="legacy"))
-    spec = Spec.parse(text)
-    return Depot(database=database, spec=spec, role=application, text=text)
 
 
 def there_and_back(database: Database, spec: Spec) -> None:
@@ -98,6 +64,30 @@ def there_and_back(database: Database, spec: Spec) -> None:
     assert (back.exit_status, [one for one in back.findings if one.severity.serious]) == (ExitStatus.DONE, [])
     assert database.dump() == dump
     assert checksums(database) == rows
+
+
+def test_keys_that_are_not_valid(there: Depot) -> None:
+    """Rows that violate them are left as they are, in the phase and on the way back."""
+    there.database.execute("""
+      ALTER TABLE items DROP CONSTRAINT items_unit_fkey, DROP CONSTRAINT items_entered_by;
+      ALTER TABLE moves DROP CONSTRAINT moves_before_fkey;
+      UPDATE items SET unit = 'ton' WHERE id = 1; UPDATE items SET entered_by = 99 WHERE id = 2;
+      ALTER TABLE items
+        ADD CONSTRAINT items_unit_fkey FOREIGN KEY (unit) REFERENCES units ON DELETE SET NULL DEFERRABLE NOT VALID,
+        ADD CONSTRAINT items_entered_by FOREIGN KEY (entered_by) REFERENCES people NOT VALID;
+      COMMENT ON CONSTRAINT items_unit_fkey ON items IS 'not yet';
+      ALTER TABLE moves ADD CONSTRAINT moves_before_fkey FOREIGN KEY (before) REFERENCES moves DEFERRABLE NOT VALID;
+    """)
+    dump, rows = there.database.dump(), checksums(there.database)
+    there.distribute()
+    assert there.database.rows(
+        "SELECT conname, convalidated, condeferrable FROM pg_constraint WHERE conname IN ('items_unit_fkey', 'tenantry_moves_before_fkey') ORDER BY 1"
+    ) == [("items_unit_fkey", False, False), ("tenantry_moves_before_fkey", True, False)]
+    with pytest.raises(psycopg.errors.ForeignKeyViolation):
+        there.database.execute("UPDATE items SET unit = 'ton' WHERE id = 3")
+    assert migrate(there.target, there.spec, DISTRIBUTE).applied == 0
+    assert_back(there, dump)
+    assert checksums(there.database) == rows
 
 
 def _load(database: Database, preset: str) -> None:
@@ -130,7 +120,7 @@ def test_real_databases(name: str, realdb: Callable[[str], Database], role: Call
 
 # --- what Citus refuses is not there any more
 
-OWNED = ("places", "people", "items", "moves", "notes")
+OWNED = ("places", "people", "items", "moves", "notes", "papers", "pages", "tags")
 COPIED = ("units", "firms")
 RULES = {
     "UNIQUE, PRIMARY KEY or EXCLUDE without the tenant": """
@@ -166,13 +156,13 @@ RULES = {
 
 
 def test_nothing_is_left_that_citus_refuses(there: Depot) -> None:
-    """Each rule finds something before the phase, but for what no step can mend, and nothing after it."""
+    """Each rule finds something before the phase, but for what is refused, and nothing after it."""
     names = {"owned": list(OWNED), "copied": list(COPIED)}
     migrate(there.target, there.spec, MigrateOptions(until=Phase.CONTRACT, force=True, backup=BackupKind.NONE))
     before = {rule: there.database.rows(query, names) for rule, query in RULES.items()}
     assert {rule for rule, found in before.items() if found} == {
         "UNIQUE, PRIMARY KEY or EXCLUDE without the tenant", "a foreign key without the tenant, or that sets it",
-        "a trigger, enabled or not", "a policy with a subquery, or RESTRICTIVE",
+        "a trigger, enabled or not", "a policy with a subquery, or RESTRICTIVE", "a row without a tenant",
     }  # fmt: skip
     there.distribute()
     assert {rule: there.database.rows(query, names) for rule, query in RULES.items()} == {rule: [] for rule in RULES}
@@ -251,13 +241,8 @@ OURS = re.compile(r'"(tenantry_[^"]*)"')
 
 
 def business(preset: str, template: Callable[..., Database], role: Callable[..., str]) -> tuple[Database, Spec]:
-    """The preset, whose alerts without a lot are the default tenant's: rows that all share are refused."""
     database = template(f"preset {preset}", lambda database: _load(database, preset))
-    text = spec_path(preset).read_text()
-    if 'orphans = "shared"' in text:
-        text = text.replace('orphans = "shared"', 'orphans = "default"')
-        text = text.replace("[tenant]\n", '[tenant]\ndefault = "unassigned"\n', 1)
-    spec = Spec.parse(text)
+    spec = Spec.parse(spec_path(preset).read_text())
     application = spec.application.model_copy(update={"role": role(create=False, name="app")})
     return database, spec.model_copy(update={"application": application})
 
@@ -374,16 +359,6 @@ def test_a_tenant_leaves_and_comes_back(there: Depot, tmp_path: Path) -> None:
     import_tenant(there.target, there.spec, tmp_path / "south")
     assert checksums(there.database) == rows
     assert_sound(there, there.spec)
-
-
-def assert_sound(there: Depot, spec: Spec) -> None:
-    assert [one for one in validate(there.target, spec).findings if one.severity.serious] == []
-
-
-def assert_back(there: Depot, dump: str) -> None:
-    back = rollback(there.target, RollbackOptions())
-    assert [one for one in back.findings if one.severity.serious] == []
-    assert there.database.dump() == dump
 
 
 @pytest.mark.nightly

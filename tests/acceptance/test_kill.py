@@ -27,7 +27,8 @@ from tenantry.steps import AnyStep
 
 DISTRIBUTED = (
     "direct_policies", "foreign_key_dropped", "colocated_foreign_key", "colocated_foreign_key_valid", "widened_key",
-    "user_trigger_dropped",
+    "user_trigger_dropped", "sentinel_row", "sentinel_fill", "sentinel_default", "sentinel_policies",
+    "shared_unique_dropped",
 )  # fmt: skip
 """Kinds of the phase distribute."""
 KINDS = {

@@ -16,10 +16,10 @@ from psycopg import sql
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
 from tenantry.model.schema import Schema
-from tenantry.steps import Backfill, RelationFill, Step, from_json, to_json
+from tenantry.steps import Backfill, RelationFill, Step, TenantRow, from_json, to_json
 from tenantry.steps.derivation import ByChildren, ByPath, Source, derived
 
-PURPOSES = ("fill", "default")
+PURPOSES = ("fill", "default", "everybody")
 MOST_ROUNDS = 1000
 TEMPORARY = "pg_temp"
 
@@ -35,15 +35,21 @@ class SavedTable:
 def with_tenants(
     session: psycopg.Connection[Any], schema: Schema, steps: Iterable[Step], saved: Sequence[SavedTable]
 ) -> tuple[SavedTable, ...]:
-    """The same tables; those that tenantry has filled in temporary tables, with the tenant of each row."""
+    """The same tables; those that tenantry has filled in temporary tables, with the tenant of each row. If rows of all
+    tenants have the sentinel tenant now, they have it there, too, and the tenant table has its row."""
     steps = tuple(steps)
+    saved = tuple(_with_rows(session, saved, [row for step in steps if (row := step.tenant_row) and not row.preserved]))
     fills = [fill for step in steps if (fill := step.filling) is not None and fill.purpose in PURPOSES]
+    shared = {fill.relation for step in fills if step.undoing is not None for fill in step.fills}
     roots = {fill.relation: schema.topmost(fill.relation) for step in fills for fill in step.fills}
     columns = {roots[fill.relation]: fill.column for step in fills for fill in step.fills}
     columns |= {step.table: step.tenant_column for step in steps if step.tenant_column is not None}
     constants = {step.table: key for step in steps if (key := step.constant_key) is not None}
     if not any(_lacks(one.copy, columns) for one in saved):
-        return tuple(saved)
+        # Only the rows of mixed tables may have another tenant than in the backup.
+        fills = [step for step in fills if step.undoing is not None]
+        columns = {name: column for name, column in columns.items() if name in shared}
+        schema = replace(schema, tables={name: table for name, table in schema.tables.items() if name in shared})
     result, laid = list(saved), dict[Name, Name]()
     for number, one in enumerate(saved):
         table = schema.tables.get(one.copy.table)
@@ -65,6 +71,27 @@ def with_tenants(
     for step in mapped:
         _fill(session, {fill.relation: fill for fill in step.fills if fill.relation.schema == TEMPORARY})
     return tuple(result)
+
+
+def _with_rows(
+    session: psycopg.Connection[Any], saved: Iterable[SavedTable], rows: Sequence[TenantRow]
+) -> Iterator[SavedTable]:  # fmt: skip
+    """The tenant table with these tenants, as they are now: they did not exist yet when the backup was made."""
+    for one in saved:
+        for number, row in enumerate(rows if one.copy.table in {row.table for row in rows} else ()):
+            name = Name(TEMPORARY, f"tenants_with_{number}")
+            _aside(session, one, name)
+            columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in one.copy.columns)
+            slug = sql.SQL("{}::pg_catalog.text OPERATOR(pg_catalog.=) {}").format(
+                sql.Identifier(row.tenant.slug), sql.Literal(row.slug)
+            )
+            session.execute(
+                sql.SQL(
+                    "INSERT INTO {0} ({1}) SELECT {1} FROM {2} WHERE {3} AND NOT EXISTS (SELECT FROM {0} WHERE {3})"
+                ).format(name.identifier, columns, row.table.identifier, slug)
+            )
+            one = replace(one, relation=name.identifier)
+        yield one
 
 
 def _lacks(copy: TableCopy, columns: Mapping[Name, str]) -> bool:

@@ -118,7 +118,7 @@ def distributions(
 ) -> tuple[Distribution, ...]:
     """The distribution of every relation of an owned table that has its tenant column."""
     return tuple(
-        Distribution.of(unit.name, rows[unit.name], known)
+        Distribution.of(unit.name, rows[unit.name], known, context.ownership.tenant.sentinel)
         for unit in context.planning.units()
         if unit.name in rows and context.has(unit.name, unit.owned.column)
     )
@@ -147,8 +147,10 @@ def empty_tenants(
     if context.tables is not None or not rows:
         return
     used = {key for counts in rows.values() for key in counts}
+    tenant = context.ownership.tenant
+    known = {key: slug for key, slug in known.items() if key != tenant.sentinel}
     empty = [slug for key, slug in sorted(known.items(), key=lambda item: item[1]) if key not in used]
-    reserved = {context.ownership.tenant.quarantine, context.ownership.tenant.default}
+    reserved = {tenant.quarantine, tenant.default}
     empty = [slug for slug in empty if slug not in reserved]
     if empty:
         yield Finding(

@@ -16,6 +16,7 @@ from tenantry.checks.performance_plans import large_parts, soon
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.ownership import Owned
 from tenantry.postgres.queries import read_queries
+from tenantry.steps.derivation import of_all_tenants
 from tenantry.steps.introspection import raw
 from tenantry.steps.tenant_setting import current_tenant
 
@@ -119,7 +120,10 @@ class _Measure:
         """The conditions of the policies, as the query's own."""
         schema, name = self.context.ownership.tenant.key_operator
         column = sql.SQL("t.{}").format(sql.Identifier(self.owned.column))
-        shared = sql.SQL(" OR {} IS NULL").format(column) if self.owned.mixed else sql.SQL("")
+        tenant = self.context.ownership.tenant
+        shared: sql.Composable = sql.SQL("")
+        if self.owned.mixed:
+            shared = sql.SQL(" OR {}").format(of_all_tenants(column, tenant.sentinel, tenant.type))
         return sql.SQL(" WHERE {} OPERATOR({}.{}) {}{}").format(
             column, sql.Identifier(schema), raw(name),
             current_tenant(self.context.ownership.setting, self.context.planning.setting_type), shared,

@@ -15,7 +15,7 @@ from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Hop, Path
 from tenantry.model.schema import ForeignKey, Table
-from tenantry.steps.derivation import equal
+from tenantry.steps.derivation import equal, of_all_tenants
 
 
 def references(context: CheckContext) -> Iterator[Check | Finding]:
@@ -154,7 +154,9 @@ def _searched(context: CheckContext, table: Name, path: Path, label: str) -> Ite
         parent = context.ownership.of(path.target)
         same = sql.SQL("{} = {}").format(column(owned.column), column(theirs, PARENT))
         if parent is not None and parent.mixed:
-            same = sql.SQL("({} OR {} IS NULL)").format(same, column(theirs, PARENT))
+            tenant = context.ownership.tenant
+            shared = of_all_tenants(column(theirs, PARENT), tenant.sentinel, tenant.type)
+            same = sql.SQL("({} OR {})").format(same, shared)
         agree = sql.SQL(" AND ({} IS NULL OR {})").format(column(owned.column), same)
     given = [sql.SQL("{} IS NOT NULL").format(column(name)) for name in path.columns]
     shown = dict.fromkeys((*context.schema.tables[table].primary_key, *path.columns))

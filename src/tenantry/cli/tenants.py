@@ -259,6 +259,8 @@ def _mark(tenant: Tenant) -> str:
         marks.append("here, being moved")
     if tenant.quarantine:
         marks.append("quarantine: for rows without a tenant, not visible to applications")
+    if tenant.sentinel:
+        marks.append("not a customer: rows of all tenants belong to it")
     return ", ".join(marks)
 
 

@@ -27,7 +27,7 @@ def distributions(connection: psycopg.Connection[Any], ownership: Ownership) -> 
     for owned in ownership.owned:
         counts = _counted(connection, _by_tenant(owned), deadline)
         if counts is not None:
-            yield Distribution.of(owned.table, counts, slugs or {})
+            yield Distribution.of(owned.table, counts, slugs or {}, ownership.tenant.sentinel)
 
 
 def _by_tenant(owned: Owned) -> sql.Composed:

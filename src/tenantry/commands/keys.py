@@ -46,6 +46,7 @@ def create_key(
     found = next((tenant for tenant in tenants if tenant.slug == slug), None)
     if found is None:
         raise UsageError(f"The tenant {slug!r} does not exist{nearest(slug, [tenant.slug for tenant in tenants])}")
+    found.refuse_sentinel()
     if found.quarantine:
         raise Refused(
             f"{slug!r} is the quarantine tenant, which no application serves", remedy="Choose another tenant."

@@ -58,7 +58,7 @@ def migrate(
         settle(session.journal, session.current_names)
         if prospect.pending or prospect.takes_back:
             _back_up(session, current.id, prospect, options, observer)
-        with filling(runner, session, observer, options):
+        with filling(runner, session.target, observer, options.workers):
             result = _apply(target, runner, prospect, tally, options, findings, evidence)
         current.finish(result.outcome, result.next_step, exit_status=result.exit_status)
         observer(Reading("how the rows are spread over the tenants"))

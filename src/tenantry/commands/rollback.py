@@ -22,7 +22,7 @@ from tenantry.execution.rollback.preflight import ALTERED, DroppedObjects, Obsta
 from tenantry.execution.rollback.select import Selection, select
 from tenantry.execution.rollback.verify import StateBefore, look_back
 from tenantry.execution.runner import Runner
-from tenantry.execution.runs import Tally, no_fill, stop
+from tenantry.execution.runs import Tally, filling, no_fill, stop
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
 from tenantry.model.finding import Finding
@@ -31,6 +31,9 @@ from tenantry.model.run import Result
 from tenantry.postgres.connect import Target
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.steps import from_json
+
+WORKERS = 2
+"""The sessions that take rows back in batches."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +150,7 @@ def _walk(
         with (
             interruptible(lambda: stop(runner, observer)),
             monitor_activity(target, connection.info.backend_pid, observer, run=runner.run),
+            filling(runner, target, observer, WORKERS),
         ):
             reverted = walk.all(entries)
         after = look_back(connection, walk, selection, aftermath, tally)

@@ -37,7 +37,7 @@ def export_tenant(
     """Write the rows of the tenant with this slug into a new folder, all from one snapshot.
 
     Raises UsageError if there is no such tenant or the folder cannot be written, Refused if the database is not
-    isolated or the folder is not empty; then nothing is written.
+    isolated, the folder is not empty, or the tenant is the sentinel tenant; then nothing is written.
     """
     with run(target, "tenants export", purpose="export", observer=observer) as current:
         session = Session.begin(target, current.connection, spec)
@@ -248,6 +248,7 @@ def _removing(scope: TenantScope, slug: str, options: RemoveOptions) -> TenantRe
 def refuse_staying(scope: TenantScope, tenant: Tenant, what: str) -> None:
     """Raises Refused for a tenant that has to stay, which cannot be removed or moved: `what` says which."""
     slug = tenant.slug
+    tenant.refuse_sentinel()
     if tenant.default:
         raise Refused(
             f"{slug!r} is the default tenant, which gets the rows that no path reaches",

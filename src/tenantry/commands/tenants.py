@@ -49,12 +49,15 @@ def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run
 def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: bool = False) -> TenantChange:
     """Change the slug of a tenant; its key, which rows contain, does not change.
 
-    Raises UsageError if the tenant does not exist or the spec lists it, Refused if the new slug is taken.
+    Raises UsageError if the tenant does not exist, Refused if the spec lists it, it is the sentinel tenant, or the new
+    slug is taken.
     """
     with _table(target, spec) as table:
         known = table.read()
-        if all(tenant.slug != slug for tenant in known):
+        found = next((tenant for tenant in known if tenant.slug == slug), None)
+        if found is None:
             raise UsageError(f"the tenant {slug!r} does not exist{nearest(slug, [tenant.slug for tenant in known])}")
+        found.refuse_sentinel()
         table.refuse_named(slug)
         table.refuse_taken(new)
         return table.change(table.rename(slug, _slug(new)), dry_run=dry_run)

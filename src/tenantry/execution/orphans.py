@@ -51,7 +51,8 @@ def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str,
     for entry in comparison.orphans:
         step = from_json(entry.value)
         # A step that has ended another one is reverted before that other one is applied again.
-        early = bool(step.ends) or (not step.carries and bool(step.revert(entry.before)))
+        early = bool(step.ends or step.undoing) or (not step.carries and bool(step.revert(entry.before)))
+        early = early or (step.tenant_row is not None and not step.preserved)
         (first if early else last).append(entry)
     first += [entries[step.key] for step in too_early(steps, entries, until)]
     others = [entries[step.key] for step in comparison.of(steps, State.CHANGED) if not step.in_place]
@@ -86,11 +87,13 @@ def contradictions(
         if step.filling is not None:
             if owned is not None and step.filling.purpose == "default":
                 yield from _in_doubt(connection, step.filling)
+            if owned is not None and step.undoing is not None:
+                yield _distributed(step)
         elif step.holds:
             yield from _values_kept(connection, step, owned=owned)
         elif step.loses:
             yield from _lost(connection, step)
-        elif step.tenant_row is not None:
+        elif step.tenant_row is not None and step.preserved:
             yield from _used(connection, plan, step.tenant_row)
 
 
@@ -133,6 +136,15 @@ def _in_doubt(connection: psycopg.Connection[Any], step: Backfill) -> Iterator[F
             f" tenant from before: which of them were assigned by the earlier spec is no longer known ({step.title})",
             remedy=f"Restore the earlier entry in the spec; or run {_rollback(step)}, then migrate again.",
         )  # fmt: skip
+
+
+def _distributed(step: Step) -> Finding:
+    return firm(
+        name="values-kept-otherwise", table=step.table,
+        message=f"The spec no longer makes {step.table} a mixed table, and its rows of all tenants have the key of the"
+        " sentinel tenant",
+        remedy=f"Restore the earlier entry in the spec; or run {_rollback(step)}, then migrate again.",
+    )  # fmt: skip
 
 
 def _lost(connection: psycopg.Connection[Any], step: Step) -> Iterator[Finding]:
@@ -178,7 +190,7 @@ def given_earlier(
     reached and this one does not; and if tables derive from each other, or from themselves, those with another tenant
     than a new fill would give them, since they would pass it on to each other."""
     fills = [step for entry in entries.values() if (step := from_json(entry.value).filling) is not None]
-    earlier = [fill for step in fills if step.purpose != "default" for fill in step.fills]
+    earlier = [fill for step in fills if step.purpose != "default" and step.restores for fill in step.fills]
     wanted = {fill.wants for step in plan.steps if step.filling is not None for fill in step.filling.fills}
     heirs = plan.ownership.heirs
     moved = {heirs.get(fill.relation, fill.relation) for fill in earlier if fill.wants not in wanted}

@@ -17,7 +17,7 @@ from tenantry.model.run import MigrationState, TableStatus
 from tenantry.planning.expected import estimated_rows
 from tenantry.postgres.queries import read_queries
 from tenantry.steps import Step
-from tenantry.steps.introspection import count_without_tenant
+from tenantry.steps.derivation import of_all_tenants
 from tenantry.steps.step import Category
 
 COUNTING_SECONDS = 2.0
@@ -74,6 +74,8 @@ def _table(
     given = session.schema.tables[name].column(owned.column) if owned is not None and owned.has_own_column else None
     not_null = any(step.refuses_null and step.key in done for step in steps)
     not_null = not_null or (given is not None and given.not_null)
+    # In a mixed table, those of the sentinel tenant count as well.
+    never = not_null and not (owned is not None and owned.mixed)
     return TableStatus(
         table=name, kind=kind, column=column, not_null=not_null, rows=estimated_rows(session.schema, name),
         phases={
@@ -81,7 +83,7 @@ def _table(
                     sum(step.phase is phase for step in steps))
             for phase in Phase
         },
-        without_tenant=0 if not_null else _without_tenant(session, name, column), filling=filling,
+        without_tenant=0 if never else _without_tenant(session, name, column), filling=filling,
         constraints=pair("constraint"), indexes=pair("index"), row_security=pair("row security"),
         missing=tuple(step.key for step in steps if step.key not in done),
     )  # fmt: skip
@@ -95,11 +97,14 @@ def _column(session: Session, owned: Owned | None, steps: list[Step], done: froz
 
 
 def _without_tenant(session: Session, name: Name, column: str | None) -> int | None:
-    """The number of rows without a tenant; None if the column does not exist, or counting takes too long or is not
-    allowed."""
+    """The number of rows without a tenant, or with the sentinel tenant; None if the column does not exist, or counting
+    takes too long or is not allowed."""
     if column is None:
         return None
-    query = count_without_tenant(name, column, only=False)
+    tenant = session.plan.ownership.tenant
+    query = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS row WHERE {}").format(
+        name.identifier, of_all_tenants(sql.Identifier("row", column), tenant.sentinel, tenant.type)
+    )
     limit = sql.SQL("SET LOCAL statement_timeout = {0}; SET LOCAL lock_timeout = {0}").format(
         sql.Literal(round(COUNTING_SECONDS * 1000))
     )

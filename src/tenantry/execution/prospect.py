@@ -28,6 +28,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.verdict import accepted
 from tenantry.model.wording import counted
+from tenantry.planning.context import PlanContext
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
 from tenantry.steps import Step
@@ -153,10 +154,10 @@ def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tupl
         until=options.until, free_space=options.free_space, workers=options.workers,
     )  # fmt: skip
     if options.distribute:
+        context = PlanContext(spec=session.spec, schema=session.schema, ownership=session.plan.ownership)
         findings += distribution_findings(
-            session.connection, schema=session.schema, plan=session.plan, pending=prospect.pending,
-            prepare=options.prepare,
-        )  # fmt: skip
+            session.connection, context=context, plan=session.plan, pending=prospect.pending, prepare=options.prepare
+        )
     return tuple(accepted(findings, session.spec))
 
 

@@ -14,7 +14,7 @@ from tenantry.execution.runner import Runner
 from tenantry.execution.session import Session
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.run import StepAction
-from tenantry.postgres.connect import connect
+from tenantry.postgres.connect import Target, connect
 from tenantry.steps import Backfill
 
 
@@ -56,14 +56,14 @@ def no_fill(fill: Backfill) -> int:
 
 
 @contextmanager
-def filling(runner: Runner, session: Session, observer: Observer, options: MigrateOptions) -> Iterator[None]:
-    """Within the block the runner fills with connections of its own, which its fills share."""
+def filling(runner: Runner, target: Target, observer: Observer, workers: int) -> Iterator[None]:
+    """Within the block the runner fills with `workers` connections of its own, which its fills share."""
 
     def fill(step: Backfill) -> int:
         result = backfill(
             step,
             connections=sessions,
-            workers=options.workers,
+            workers=workers,
             observer=observer,
             stop=runner.stop,
             throttle=Throttle(),
@@ -71,7 +71,7 @@ def filling(runner: Runner, session: Session, observer: Observer, options: Migra
         )
         return result.rows
 
-    with closing(FillSessions(lambda purpose: connect(session.target, run=runner.run, purpose=purpose))) as sessions:
+    with closing(FillSessions(lambda purpose: connect(target, run=runner.run, purpose=purpose))) as sessions:
         runner.backfill = fill
         yield
 

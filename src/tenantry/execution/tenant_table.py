@@ -20,7 +20,8 @@ from tenantry.steps.introspection import with_search_path
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenant:
     """A row of the tenant table, or a tenant that has moved away: `location` then says where its rows are. `name` is
-    empty if the table has no column for one."""
+    empty if the table has no column for one. `sentinel`: it is not a customer; from the phase distribute on the rows of
+    all tenants belong to it."""
 
     slug: str
     key: str
@@ -30,6 +31,15 @@ class Tenant:
     location: str = ""
     moving: bool = False
     """Its rows are being moved from here, or deleted here after a move."""
+    sentinel: bool = False
+
+    def refuse_sentinel(self) -> None:
+        """Raises Refused for the sentinel tenant."""
+        if self.sentinel:
+            raise Refused(
+                f"{self.slug!r} is not a customer: the rows of mixed tables that all tenants see belong to it",
+                remedy="Choose another tenant; `tenantry rollback --confirm` removes this one.",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +96,7 @@ class TenantRows:
             ) from error
         return tuple(
             Tenant(slug=slug, key=key, name=shown, default=slug == self.spec.tenant.default,
-                   quarantine=slug == self.tenant.quarantine)
+                   quarantine=slug == self.tenant.quarantine, sentinel=key == self.tenant.sentinel)
             for slug, key, shown in rows
         )  # fmt: skip
 

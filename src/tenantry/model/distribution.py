@@ -30,13 +30,17 @@ class Distribution:
     typical: float = 0.0
 
     @classmethod
-    def of(cls, table: Name, counts: Mapping[str | None, int], slugs: Mapping[str, str]) -> Distribution:
+    def of(
+        cls, table: Name, counts: Mapping[str | None, int], slugs: Mapping[str, str], sentinel: str | None = None
+    ) -> Distribution:  # fmt: skip
         """From the number of rows by the tenant's key as text, None for rows without one; `slugs` maps the keys of all
-        tenants."""
-        told = {key: count for key, count in counts.items() if key is not None}
+        tenants. Rows with the key `sentinel` belong to all tenants, and count as rows without a tenant."""
+        told = {key: count for key, count in counts.items() if key not in (None, sentinel)}
+        slugs = {key: slug for key, slug in slugs.items() if key != sentinel}
         largest = sorted(told.items(), key=lambda item: (-item[1], item[0]))[:LARGEST]
         return cls(
-            table=table, rows=sum(counts.values()), without_tenant=counts.get(None, 0), tenants=len(told),
+            table=table, rows=sum(counts.values()), tenants=len(told),
+            without_tenant=sum(count for key, count in counts.items() if key not in told),
             empty=len(slugs.keys() - told.keys()), typical=float(median(told.values())) if told else 0.0,
             largest=tuple((slugs.get(key, key), count) for key, count in largest),
         )  # fmt: skip

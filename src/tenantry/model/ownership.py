@@ -125,6 +125,14 @@ class TenantTable:
     """Slugs that `assign = { tenant = … }` names, and those of the tenants that the spec declares."""
     names: tuple[tuple[str, str], ...] = ()
     """By slug, the other names of declared tenants."""
+    sentinel: str | None = None
+    """The key, as text, of the tenant to which the rows of all tenants in mixed tables belong from the phase distribute
+    on; None if there is no such table, or the plan does not have that phase."""
+
+    @property
+    def zero(self) -> str:
+        """The key, as text, that the sentinel tenant gets: the zero of the key's type."""
+        return "00000000-0000-0000-0000-000000000000" if self.type == "uuid" else "0"
 
     def fallback(self, orphans: Orphans) -> str | None:
         """The slug of the tenant for rows that no path reaches; None if they stay without one."""

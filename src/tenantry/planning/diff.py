@@ -172,6 +172,7 @@ def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tup
         for step in steps
         if step.filled and not _as_wanted(step, entries.get(step.key))
         for relation in step.filled
+        if relation in step.allotted
     }
     return frozenset(
         key

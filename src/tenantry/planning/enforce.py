@@ -177,7 +177,7 @@ def composite_key(
 ) -> Iterator[Step]:
     for table, with_partitions in bearers(unit):
         if not with_partitions:
-            yield _composite(context, unit, table, key, parent, phase, with_partitions=False)
+            yield composite_form(context, unit, table, key, parent, phase, with_partitions=False)
 
 
 def composite_key_valid(
@@ -185,7 +185,7 @@ def composite_key_valid(
 ) -> Iterator[Step]:
     for table, with_partitions in bearers(unit):
         if with_partitions:
-            yield _composite(context, unit, table, key, parent, phase, with_partitions=True)
+            yield composite_form(context, unit, table, key, parent, phase, with_partitions=True)
         else:
             yield ValidateForeignKey(phase=phase, table=table.name, constraint=_composite_name(key), parent=key.parent)
 
@@ -196,7 +196,7 @@ def _composite_name(key: ForeignKey) -> str:
     return hashed(name) if name in (TENANT_KEY, CHECK) or name.startswith(REFERS) else shortened(name)
 
 
-def _composite(
+def composite_form(
     context: PlanContext,
     unit: OwnedRelation,
     table: Table,
@@ -205,8 +205,10 @@ def _composite(
     phase: Phase,
     *,
     with_partitions: bool,
-) -> Step:
-    """Added to the user's key: the same columns, then the tenant's, since Django's inspectdb takes the first pair of a
+) -> TenantForeignKey:
+    """The composite key for `key` on `table`, which stores rows of `unit`.
+
+    Added to the user's key: the same columns, then the tenant's, since Django's inspectdb takes the first pair of a
     key for all of it (a key may name its index's columns in any order); the same action on delete, and ON UPDATE
     CASCADE, so that children follow a parent that moves to another tenant; a generated column cannot follow. If the
     user's key is deferrable, so is this one: a session that defers the user's by name does not know of this one (hazard

@@ -57,11 +57,16 @@ def tenant_steps(context: PlanContext) -> Iterator[Step]:
     names = dict(tenant.names)
     slugs = [tenant.default, tenant.quarantine, *tenant.slugs]
     for slug in dict.fromkeys(slug for slug in slugs if slug is not None):
-        yield TenantRow(
-            phase=PHASE, table=tenant.name, tenant=context.reference, slug=slug, name=names.get(slug),
-            columns=_required_columns(context, named=slug in names),
-            referenced_by=_given_columns(context), search_path=context.schema.search_path,
-        )  # fmt: skip
+        yield new_tenant(context, slug, names.get(slug))
+
+
+def new_tenant(context: PlanContext, slug: str, name: str | None) -> TenantRow:
+    """The row of a tenant with this slug, and this name if it is given."""
+    return TenantRow(
+        phase=PHASE, table=context.ownership.tenant.name, tenant=context.reference, slug=slug, name=name,
+        columns=_required_columns(context, named=name is not None),
+        referenced_by=_given_columns(context), search_path=context.schema.search_path,
+    )  # fmt: skip
 
 
 def _required_columns(context: PlanContext, *, named: bool) -> tuple[str, ...]:

@@ -46,6 +46,8 @@ def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False, distribute: 
     """All steps of all phases; those of the phase distribute only on request. Raises UsageError if the spec does not
     fit the schema; `lenient`: what does not fit is left out, and named by the ownership."""
     ownership = resolve(spec, schema, lenient=lenient)
+    if distribute and any(owned.mixed for owned in ownership.owned):
+        ownership = replace(ownership, tenant=replace(ownership.tenant, sentinel=ownership.tenant.zero))
     context = PlanContext(spec=spec, schema=schema, ownership=ownership)
     steps = tuple(_steps(context))
     if distribute:

@@ -27,6 +27,13 @@ from tenantry.steps.not_null import NotNullCheck, SetNotNull, ValidateNotNullChe
 from tenantry.steps.reference import ReferenceTrigger, TenantChange, ValidateReferences
 from tenantry.steps.role import ApplicationGrants, ApplicationRole, FunctionGrant, SchemaUsage
 from tenantry.steps.row_security import DirectPolicies, DropLegacyPolicies, RowSecurity
+from tenantry.steps.sentinel import (
+    DropSharedUnique,
+    SentinelDefault,
+    SentinelFill,
+    SentinelPolicies,
+    SentinelRow,
+)
 from tenantry.steps.step import Before, Step
 from tenantry.steps.tenants import CreateTenantTable, TenantRow
 from tenantry.steps.unique import DropGlobalUnique, WidenKey
@@ -40,7 +47,8 @@ AnyStep = Annotated[
     | ContextDefault | RowSecurity | InvokerView | ParentsDeferred | TenantsDeferred | DropGlobalUnique
     | DropLegacyPolicies | DropTrigger | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
     | BalanceReader | BalanceLeaf | ApiKeys | ApiKeyTenants | ApiKeyReader | DirectPolicies | DropForeignKey
-    | ColocatedForeignKey | ValidateColocatedKey | WidenKey | DropUserTrigger,
+    | ColocatedForeignKey | ValidateColocatedKey | WidenKey | DropUserTrigger | SentinelRow | SentinelFill
+    | SentinelDefault | SentinelPolicies | DropSharedUnique,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -92,6 +100,7 @@ __all__ = [
     "DropForeignKey",
     "DropGlobalUnique",
     "DropLegacyPolicies",
+    "DropSharedUnique",
     "DropTrigger",
     "DropUserTrigger",
     "FunctionGrant",
@@ -104,6 +113,10 @@ __all__ = [
     "RelationFill",
     "RowSecurity",
     "SchemaUsage",
+    "SentinelDefault",
+    "SentinelFill",
+    "SentinelPolicies",
+    "SentinelRow",
     "SetNotNull",
     "Step",
     "TenantCascadeTrigger",

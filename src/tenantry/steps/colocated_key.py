@@ -143,8 +143,8 @@ class DropForeignKey(ReplacedForeignKey):
         return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._existing)
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
-        """Rows without a parent, if no composite key has checked them."""
-        if self.twin or self.foreign_key is None:
+        """Rows without a parent, if no composite key has checked them; a key that was NOT VALID allows such rows."""
+        if self.twin or self.foreign_key is None or not self.foreign_key.validated:
             return None
         key = self.foreign_key
         present = sql.SQL(" AND ").join(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(one)) for one in key.columns)

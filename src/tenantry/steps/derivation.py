@@ -26,6 +26,19 @@ def equal(
     )
 
 
+def literal_key(value: str, type: str) -> sql.Composed:
+    """A tenant's key, given as text, as a constant of its type."""
+    return sql.SQL("{}::{}").format(sql.Literal(value), raw(type))
+
+
+def of_all_tenants(column: sql.Composable, sentinel: str | None, type: str) -> sql.Composed:
+    """The condition that a row of a mixed table belongs to all tenants: its tenant column has no tenant, or the
+    sentinel tenant, if that has this key of this type."""
+    if sentinel is None:
+        return sql.SQL("({} IS NULL)").format(column)
+    return sql.SQL("({} IS NULL OR {} = {})").format(column, column, literal_key(sentinel, type))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TenantReference:
     """The tenant table, with what an expression needs of it."""
@@ -141,6 +154,18 @@ class BySlug:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByKey:
+    """One tenant for every row, by its key as text, of this type."""
+
+    kind: Literal["key"] = "key"
+    value: str
+    type: str
+
+    def expression(self, row: sql.Composable) -> sql.Composed:
+        return literal_key(self.value, self.type)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ByText:
     """An expression of the user's over the row (its alias is the table's name), or one of its columns."""
 
@@ -181,7 +206,7 @@ class ByRows:
         )
 
 
-Source = Annotated[ByPath | ByChildren | BySlug | ByText | ByRows, Field(discriminator="kind")]
+Source = Annotated[ByPath | ByChildren | BySlug | ByKey | ByText | ByRows, Field(discriminator="kind")]
 
 
 def derived(sources: tuple[Source, ...], row: sql.Composable) -> sql.Composable:

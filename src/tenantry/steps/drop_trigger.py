@@ -31,6 +31,8 @@ class DropTrigger(Step):
     detail: str = ""
     guard: AssignmentTrigger | None = None
     tree: tuple[Name, ...] = ()
+    proof: str = ""
+    """The key of the step that has validated what the trigger keeps true, if there is one."""
 
     @property
     def key(self) -> str:
@@ -42,7 +44,7 @@ class DropTrigger(Step):
 
     @property
     def ends(self) -> tuple[str, ...]:
-        return (f"{self.made_by}:{self.table}{self.detail}",)
+        return (f"{self.made_by}:{self.table}{self.detail}", *((self.proof,) if self.proof else ()))
 
     @property
     def subject(self) -> str:

@@ -190,6 +190,7 @@ class Backfill(Step):
     in_place = True
     of_owned = True
     noted_besides = True
+    restores = True
 
     @property
     def key(self) -> str:

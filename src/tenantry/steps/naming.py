@@ -19,7 +19,7 @@ from psycopg import sql
 from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import Statement
-from tenantry.steps.derivation import ByChildren, ByPath, ByRows, BySlug, ByText, Source, TenantReference, equal
+from tenantry.steps.derivation import ByChildren, ByKey, ByPath, ByRows, BySlug, ByText, Source, TenantReference, equal
 from tenantry.steps.introspection import body, raw
 
 NAMES = Name(JOURNAL_SCHEMA, "names")
@@ -238,6 +238,8 @@ def source_of(names: StaticNames, table: Name, source: Source) -> Source:
             )  # fmt: skip
         case BySlug():
             return replace(source, tenant=tenant_of(names, source.tenant))
+        case ByKey():
+            return source
         case ByText():
             names.use_expression(source.expression)
             column = None if source.column is None else names.column(table, source.column)

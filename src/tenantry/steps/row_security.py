@@ -11,7 +11,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
-from tenantry.steps.derivation import BySlug, equal
+from tenantry.steps.derivation import BySlug, equal, literal_key
 from tenantry.steps.introspection import body, raw
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
@@ -112,17 +112,37 @@ class Policies:
     link: Link | None = None
     direct: bool = False
     """Without a subquery, for an engine that refuses subqueries in policies."""
+    sentinel: str | None = None
+    """The key, as text, of the sentinel tenant, to which rows of all tenants belong."""
+    nulls: bool = True
+    """Rows of a mixed table without a tenant are shown."""
 
     @property
-    def _own(self) -> sql.Composed:
+    def _mine(self) -> sql.Composed:
         value = current_tenant_value if self.direct else current_tenant
         return sql.SQL("{} = {}").format(sql.Identifier(self.column), value(self.setting, self.type))
 
     @property
+    def _own(self) -> sql.Composed:
+        """A session that names the sentinel as its tenant has no rows of its own."""
+        if self.sentinel is None:
+            return self._mine
+        return sql.SQL("{} AND {} <> {}").format(self._mine, sql.Identifier(self.column), self._everybody)
+
+    @property
+    def _everybody(self) -> sql.Composed:
+        assert self.sentinel is not None
+        return literal_key(self.sentinel, self.type)
+
+    @property
     def _visible(self) -> sql.Composed:
-        if self.sight is Sight.MIXED:
-            return sql.SQL("{} IS NULL OR {}").format(sql.Identifier(self.column), self._own)
-        return self._own
+        if self.sight is not Sight.MIXED:
+            return self._own
+        column = sql.Identifier(self.column)
+        seen = [sql.SQL("{} IS NULL").format(column)] if self.nulls else []
+        if self.sentinel is not None:
+            seen.append(sql.SQL("{} = {}").format(column, self._everybody))
+        return sql.SQL(" OR ").join([*seen, self._mine])
 
     @property
     def _member(self) -> sql.Composed:
@@ -245,11 +265,11 @@ class RowSecurity(Step):
         link = (Lock(self.link.table, LockMode.ACCESS_SHARE),) if self.link is not None else ()
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE), *link)
 
-    def rules(self, *, direct: bool = False) -> Policies:
-        """The policies of the application and the floor; with `direct`, without a subquery."""
+    def rules(self) -> Policies:
+        """The policies of the application and the floor."""
         return Policies(
             column=self.column, type=self.type, setting=self.setting, sight=self.sight, role=self.role,
-            exempt=self.operators + self.legacy, table=self.table, link=self.link, direct=direct,
+            exempt=self.operators + self.legacy, table=self.table, link=self.link,
         )  # fmt: skip
 
     def _policies(self) -> dict[str, sql.Composable]:
@@ -412,6 +432,10 @@ class DirectPolicies(Step):
     """The row-level security until now."""
     legacy: bool = False
     """Whether contract has replaced it once, without the legacy roles."""
+    sentinel: str | None = None
+    """The key, as text, of the sentinel tenant, if there is one: no session can be that tenant."""
+    nulls: bool = True
+    """Whether rows without a tenant, in a mixed table, are shown to all tenants."""
     compared = True
     category = "row security"
 
@@ -452,7 +476,7 @@ class DirectPolicies(Step):
         )  # fmt: skip
 
     def _rules(self) -> dict[str, Rule]:
-        policies = self.security.rules(direct=True)
+        policies = replace(self.security.rules(), direct=True, sentinel=self.sentinel, nulls=self.nulls)
         found = {APPLICATION + end: self._barring(rule) for end, rule in policies.rules(floor=False).items()}
         if self.security.filtered:
             found[OPERATOR] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.security.filtered)

@@ -78,6 +78,9 @@ class Step(ABC):
     """True if no row of its table can be without a tenant once it is applied."""
     proves: ClassVar[bool] = False
     """True if existing rows may violate it."""
+    restores: ClassVar[bool] = False
+    """True if its revert restores values that constraints of later phases, and of its own, would refuse: a rollback
+    reverts it when none of these is left."""
     noted_besides: ClassVar[bool] = False
     """True if the journal stores more for it than its own row: the progress of a fill and what it has filled, or the
     name of a column."""
@@ -205,6 +208,11 @@ class Step(ABC):
     @property
     def filling(self) -> Backfill | None:
         """Itself, if it is not applied statement by statement but in batches while applications go on."""
+        return None
+
+    @property
+    def undoing(self) -> Backfill | None:
+        """For a fill that is reverted in batches, too, while applications go on: these batches."""
         return None
 
     @property

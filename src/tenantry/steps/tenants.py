@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from psycopg import sql
 
@@ -135,6 +135,11 @@ class TenantRow(Step):
         return (self.tenant,)
 
     @property
+    def spared(self) -> tuple[tuple[Name, str], ...]:
+        """Tables and columns that need not be free of its key before it is deleted."""
+        return self.referenced_by
+
+    @property
     def stays(self) -> str:
         return f"the tenant {self.slug!r}"
 
@@ -152,13 +157,19 @@ class TenantRow(Step):
         """The tenant itself: the values of its columns are the user's own once it exists."""
         return self.key
 
-    def apply(self) -> tuple[Statement, ...]:
+    def _values(self) -> dict[str, sql.Composable]:
+        """By column, the values of the new row."""
         values = {column: self.slug if column == self.tenant.key else self.name or self.slug for column in self.columns}
         values[self.tenant.slug] = self.slug
-        insert = sql.SQL("INSERT INTO {} ({}) SELECT {} WHERE {}").format(
-            self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, values)),
-            sql.SQL(", ").join(map(sql.Literal, values.values())),
-            with_search_path(self.search_path),
+        return {column: sql.Literal(value) for column, value in values.items()}
+
+    _overriding: ClassVar[sql.SQL] = sql.SQL("")
+
+    def apply(self) -> tuple[Statement, ...]:
+        values = self._values()
+        insert = sql.SQL("INSERT INTO {} ({}){} SELECT {} WHERE {}").format(
+            self.table.identifier, sql.SQL(", ").join(map(sql.Identifier, values)), self._overriding,
+            sql.SQL(", ").join(values.values()), with_search_path(self.search_path),
         )  # fmt: skip
         # Otherwise nothing that looks for the tenant by its slug would find it, and rows would wait for it for ever.
         kept = sql.SQL("DO {}").format(

@@ -73,7 +73,7 @@ class TenantScope:
         return next((tenant for tenant in self.tenant_rows.read() if tenant.slug == slug), None)
 
     def tenant(self, slug: str) -> Tenant:
-        """The same. Raises UsageError if there is none."""
+        """The same. Raises UsageError if there is none, Refused if it is the sentinel tenant."""
         found = self.find(slug)
         if found is None:
             known = self.tenant_rows.read()
@@ -81,6 +81,7 @@ class TenantScope:
                 f"there is no tenant {slug!r}{nearest(slug, [tenant.slug for tenant in known])}",
                 remedy="`tenantry tenants list` has them.",
             )
+        found.refuse_sentinel()
         return found
 
     def copy(self, name: Name) -> TableCopy:

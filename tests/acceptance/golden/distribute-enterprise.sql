@@ -206,6 +206,9 @@ DROP POLICY IF EXISTS "tenantry_quarantine" ON "public"."organizations";
 CREATE POLICY "tenantry_application" ON "public"."organizations" AS PERMISSIVE FOR SELECT TO "tenantry_app" USING ("id" = NULLIF(pg_catalog.current_setting('app.tenant_id', true), '')::uuid);
 ALTER TABLE "public"."organizations" ENABLE ROW LEVEL SECURITY;
 ALTER TABLE "public"."organizations" FORCE ROW LEVEL SECURITY;
+-- public.lots
+DROP INDEX CONCURRENTLY IF EXISTS "public"."tenantry_lots__lots_item_id_lot_code_key_wide";
+CREATE UNIQUE INDEX CONCURRENTLY "tenantry_lots__lots_item_id_lot_code_key_wide" ON "public"."lots" USING btree ("org_id", item_id, lot_code);
 -- public.audit_logs
 ALTER TABLE "public"."audit_logs" DROP CONSTRAINT IF EXISTS "tenantry_audit_logs_user_id_fkey", ADD CONSTRAINT "tenantry_audit_logs_user_id_fkey" FOREIGN KEY ("user_id", "org_id") REFERENCES "public"."users" ("id", "org_id") ON UPDATE NO ACTION ON DELETE NO ACTION NOT VALID;
 -- public.count_lines
@@ -320,9 +323,6 @@ ALTER TABLE "public"."inventory_ledger" DROP CONSTRAINT "inventory_ledger_user_i
 ALTER TABLE "public"."locations" DROP CONSTRAINT "locations_parent_id_fkey";
 -- public.lots
 ALTER TABLE "public"."lots" DROP CONSTRAINT "lots_item_id_fkey";
--- public.lots
-DROP INDEX CONCURRENTLY IF EXISTS "public"."tenantry_lots__lots_item_id_lot_code_key_wide";
-CREATE UNIQUE INDEX CONCURRENTLY "tenantry_lots__lots_item_id_lot_code_key_wide" ON "public"."lots" USING btree ("org_id", item_id, lot_code);
 -- public.audit_logs
 ALTER TABLE "public"."audit_logs" DROP CONSTRAINT "audit_logs_pkey", ADD CONSTRAINT "audit_logs_pkey" PRIMARY KEY USING INDEX "tenantry_audit_logs__id_key";
 -- public.count_lines

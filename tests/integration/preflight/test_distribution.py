@@ -18,7 +18,7 @@ pytestmark = pytest.mark.server
 SCHEMA = """
 CREATE EXTENSION IF NOT EXISTS btree_gist;
 CREATE TABLE tenants (id integer PRIMARY KEY, slug text NOT NULL UNIQUE);
-INSERT INTO tenants VALUES (1, 'one'), (2, 'two');
+INSERT INTO tenants VALUES (1, 'one'), (0, 'two');
 CREATE TABLE boxes (id serial PRIMARY KEY, owner integer NOT NULL REFERENCES tenants, code text UNIQUE, size integer);
 CREATE TABLE lines (id bigserial PRIMARY KEY, box integer NOT NULL REFERENCES boxes, at date, number bigint);
 CREATE SEQUENCE numbers;
@@ -107,7 +107,7 @@ def found(template: Callable[..., Database], role: Callable[..., str]) -> list[F
 
 
 REFUSED = {
-    ("distribute-refuses-mixed", "public.tags"),
+    ("distribute-refuses-sentinel", "public.tenants"),
     ("distribute-refuses-own-trigger", "public.tenants"),
     ("distribute-refuses-membership", "public.goods"),
     ("distribute-refuses-inheritance", "public.papers"),
@@ -121,6 +121,7 @@ REFUSED = {
     ("distribute-refuses-view-on-key", "public.boxes"),
 }
 CHANGES = {
+    ("distribute-changes-sentinel", "public.tags"),
     ("distribute-changes-sequence", "public.boxes"),
     ("distribute-changes-join", "public.sizes"),
     ("distribute-changes-conflict", "public.boxes"),

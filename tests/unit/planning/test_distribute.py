@@ -7,9 +7,18 @@ from dataclasses import replace
 from tenantry.model.schema import Trigger
 from tenantry.planning import make_plan
 from tenantry.planning.distribute import PHASE
-from tenantry.steps import ColocatedForeignKey, DirectPolicies, DropForeignKey, DropTrigger, Step, WidenKey
+from tenantry.steps import (
+    ColocatedForeignKey,
+    DirectPolicies,
+    DropForeignKey,
+    DropTrigger,
+    Step,
+    TenantForeignKey,
+    ValidateColocatedKey,
+    WidenKey,
+)
 from unit.planning.shop import LINES, PRODUCTS, SALES, STORES, keys, shop_spec
-from unit.schemas import TENANTS, schema
+from unit.schemas import TENANTS, schema, spec, table
 
 
 def distributed(*tables: object) -> tuple[Step, ...]:
@@ -27,6 +36,40 @@ def test_the_order() -> None:
         "DropTrigger", "DirectPolicies", "ColocatedForeignKey", "ValidateColocatedKey", "DropForeignKey", "WidenKey",
     ]  # fmt: skip
     assert kinds == sorted(kinds, key=order.index)
+
+
+MIXED_SPEC = spec(
+    'stores paths = [["tenant_id"]]', 'sales paths = [["store_id"]]\norphans = "shared"', 'lines paths = [["store_id"]]',
+    "products shared = true",
+)  # fmt: skip
+MIXED = (TENANTS, STORES, table("sales", "store_id? > stores"), table("lines", "sale_id? > sales", "store_id > stores"))
+
+
+def test_mixed_tables() -> None:
+    """Their rows get the sentinel tenant before the keys; a key that had none beside it as long as rows had no tenant
+    gets one; and the triggers that did for it are dropped only then."""
+    plan = make_plan(MIXED_SPEC, schema(*MIXED, PRODUCTS), distribute=True)
+    steps = [step for step in plan.steps if step.phase is PHASE]
+    order = list(dict.fromkeys(type(step).__name__ for step in steps))
+    assert order == [
+        "DropTrigger", "SentinelRow", "DirectPolicies", "SentinelFill", "SentinelDefault", "NotNullCheck",
+        "ValidateNotNullCheck", "SetNotNull", "SentinelPolicies", "ColocatedForeignKey", "TenantForeignKey",
+        "ValidateColocatedKey", "DropForeignKey", "WidenKey",
+    ]  # fmt: skip
+    (key,) = [step for step in steps if isinstance(step, TenantForeignKey)]
+    assert (key.table.name, key.columns, key.parent.name, key.deferrable) == (
+        "lines", ("sale_id", "tenant_id"), "sales", False
+    )  # fmt: skip
+    kept = [at for at, step in enumerate(steps) if isinstance(step, DropTrigger) and "refers" in step.trigger]
+    proved = [at for at, step in enumerate(steps) if isinstance(step, ValidateColocatedKey)]
+    assert min(kept) > max(proved)
+    ended = {key for step in steps for key in step.ends}
+    left = {step.key.split(":")[0] for step in plan.steps if step.phase is not PHASE and step.key not in ended}
+    assert left.isdisjoint({"reference", "tenant_change", "reference_proof"})
+    twins = {step.foreign_key.name: step.twin for step in steps if isinstance(step, DropForeignKey)}  # type: ignore[union-attr]
+    assert "" not in twins.values()
+    assert plan.ownership.tenant.sentinel == "0"
+    assert make_plan(MIXED_SPEC, schema(*MIXED, PRODUCTS)).ownership.tenant.sentinel is None
 
 
 def test_every_key_of_the_users_has_one_beside_it() -> None:

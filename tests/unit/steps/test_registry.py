@@ -23,13 +23,13 @@ from tenantry.steps.trigger import RowTrigger
 from unit.sources import tree
 
 KINDS: tuple[type[Step], ...] = get_args(get_args(AnyStep)[0])
-BARE = {"Backfill", "ValidateReferences"}
+BARE = {"Backfill", "SentinelFill", "ValidateReferences"}
 """Kinds that leave no object of their own in the database."""
 ASKED = {"ApplicationGrants", "AssignedRows", "ValidateForeignKey", "FunctionGrant", "DropGlobalUnique",
          "AttachPartitionIndex", "ApiKeyReader", "DropLegacyPolicies", "SetNotNull", "NotNullCheck", "ValidateNotNullCheck", "ValidateReferences", "ApplicationRole",
          "SchemaUsage", "AddTenantColumn", "TenantRow", "CreateTenantTable", "DropTrigger", "Backfill", "BalanceTable",
          "BalanceFunctions", "BalanceTriggers", "BalanceView", "BalanceReader", "BalanceLeaf", "DropForeignKey",
-         "ValidateColocatedKey", "DropUserTrigger"}  # fmt: skip
+         "ValidateColocatedKey", "DropUserTrigger", "SentinelRow", "SentinelFill", "DropSharedUnique"}  # fmt: skip
 """Kinds whose definition says no more than that it is there as it should be, or may become another one without anybody's
 doing."""
 

@@ -29,6 +29,7 @@ from tenantry.postgres.connect import connect
 from tenantry.postgres.owner_context import NoTemporaryObjects, error_context, fenced
 from tenantry.postgres.preflight import in_recovery
 from tenantry.postgres.queries import read_queries
+from tenantry.steps.derivation import of_all_tenants
 from tenantry.steps.introspection import identifiers, raw
 from tenantry.steps.row_security import Link, Sight
 
@@ -60,13 +61,15 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableAttempts:
-    """The attempts on one table. `key` is its tenant column, of `type`, compared by `operator`."""
+    """The attempts on one table. `key` is its tenant column, of `type`, compared by `operator`. `sentinel` is the key
+    of the sentinel tenant, whose rows belong to all tenants."""
 
     table: Table
     key: str
     type: str
     operator: tuple[str, str]
     mixed: bool
+    sentinel: str | None = None
 
     @property
     def _relation(self) -> sql.Composable:
@@ -86,8 +89,18 @@ class TableAttempts:
     def rows_by_tenant(self) -> sql.Composed:
         """Each tenant, as text, with the number of its rows."""
         return sql.SQL(
-            "SELECT t.{0}::text AS tenant, pg_catalog.count(*) AS rows FROM {1} AS t WHERE t.{0} IS NOT NULL GROUP BY 1"
-        ).format(sql.Identifier(self.key), self._relation)
+            "SELECT t.{}::text AS tenant, pg_catalog.count(*) AS rows FROM {} AS t WHERE {} GROUP BY 1"
+        ).format(sql.Identifier(self.key), self._relation, self.of_one)
+
+    @property
+    def of_all(self) -> sql.Composed:
+        """The condition that `t` belongs to all tenants."""
+        return of_all_tenants(sql.Identifier("t", self.key), self.sentinel, self.type)
+
+    @property
+    def of_one(self) -> sql.Composed:
+        """The condition that `t` belongs to one tenant."""
+        return sql.SQL("NOT {}").format(self.of_all)
 
     # --- what one tenant may try on the rows of another
 
@@ -104,14 +117,13 @@ class TableAttempts:
     def shared(self) -> Iterator[Attempt]:
         """On the shared rows of a mixed table."""
         if self.mixed:
-            nobodys = sql.SQL("t.{} IS NULL").format(sql.Identifier(self.key))
-            yield Attempt(what="update shared rows", statement=self._update(nobodys))
-            yield Attempt(what="delete shared rows", statement=self._delete(nobodys))
+            yield Attempt(what="update shared rows", statement=self._update(self.of_all))
+            yield Attempt(what="delete shared rows", statement=self._delete(self.of_all))
 
     def alone(self, row: Row | None) -> Iterator[Attempt]:
         """Without a tenant, or as one that may see nothing. Without a condition only the policy of the command itself
         applies, and not that for SELECT."""
-        yield self.read(sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(self.key)))
+        yield self.read(self.of_one)
         yield Attempt(what="update", statement=self._update(None))
         yield Attempt(what="delete", statement=self._delete(None))
         if row is not None:
@@ -549,7 +561,7 @@ def _counted(
     nothing = tenant in barred
     may = own = sql.SQL("false").format() if nothing else attempts.belongs(tenant)
     if attempts.mixed:
-        may = sql.SQL("({} OR t.{} IS NULL)").format(own, sql.Identifier(attempts.key))
+        may = sql.SQL("({} OR {})").format(own, attempts.of_all)
     relation = attempts.table.name.identifier
     count = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(relation, may)
     seen = sql.SQL(
@@ -691,7 +703,8 @@ class _Laboratory:
                 table, mixed, link = self.context.live.tables[name], step.sight is Sight.MIXED, step.link
                 if link is None:
                     yield TableAttempts(
-                        table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed
+                        table=table, key=step.column, type=step.type, operator=tenant.key_operator, mixed=mixed,
+                        sentinel=tenant.sentinel,
                     )  # fmt: skip
                 elif self.context.has(link.table, link.tenant, *link.columns):
                     yield MemberTableAttempts(
@@ -766,9 +779,9 @@ class _Laboratory:
         """What tenants see of their own rows: else not seeing rows of others would prove nothing."""
         if attempts.table.name in self.context.hidden:
             return
-        tenants = [row.tenant for row, _ in victims if row.tenant not in ("", self.quarantine)]
+        tenants = [row.tenant for row, _ in victims if row.tenant not in ("", *self.reserved)]
         tenants += [actor for _, actor in victims if actor is not None and isinstance(attempts, MemberTableAttempts)]
-        barred = list(dict.fromkeys((NOBODY, *STRANGERS.get(attempts.type, ())[:1], *filter(None, [self.quarantine]))))
+        barred = list(dict.fromkeys((NOBODY, *STRANGERS.get(attempts.type, ())[:1], *self.reserved)))
         looked = own_rows(
             self.context, self.actor, attempts, tenants, existing_tenants=self.existing_tenants, barred=barred
         )
@@ -862,8 +875,8 @@ class _Laboratory:
         ends = [
             sql.SQL(
                 "(SELECT t.{0}::text, t.tableoid::bigint, t.ctid::text, ROW(t.*)::text FROM {1} AS t"
-                " WHERE t.{0} IS NOT NULL ORDER BY t.{0} {2} LIMIT 1)"
-            ).format(key, relation, sql.SQL(order))
+                " WHERE {2} ORDER BY t.{0} {3} LIMIT 1)"
+            ).format(key, relation, attempts.of_one, sql.SQL(order))
             for order in ("ASC", "DESC")
         ]
         for tenant, oid, place, text in self._ask(sql.SQL(" UNION ALL ").join(ends)):
@@ -878,14 +891,14 @@ class _Laboratory:
         """For the first tenants, a row that does not belong to each; else for one that does not exist."""
         tried = 0
         for actor in (*self.tenants, *STRANGERS.get(attempts.type, ())):
-            if tried == 2 or actor == self.quarantine:
+            if tried == 2 or actor in self.reserved:
                 continue
             for tenant, oid, place, text in self._ask(attempts.not_of(actor)):
                 tried += 1
                 yield Row(tenant=tenant or "", relation=oid, place=place, text=text), actor
 
     def _other(self, tenant: str, actors: Sequence[str]) -> str | None:
-        return next((actor for actor in actors if actor not in (tenant, self.quarantine)), None)
+        return next((actor for actor in actors if actor not in (tenant, *self.reserved)), None)
 
     @cached_property
     def tenants(self) -> list[str]:
@@ -906,6 +919,12 @@ class _Laboratory:
             return frozenset()
         query = sql.SQL("SELECT t.{}::text FROM {} AS t").format(sql.Identifier(tenant.key), tenant.name.identifier)
         return frozenset(key for (key,) in self._ask(query))
+
+    @cached_property
+    def reserved(self) -> tuple[str, ...]:
+        """The keys of the quarantine tenant and the sentinel tenant, if there are any: no session can be one of
+        them."""
+        return tuple(key for key in (self.quarantine, self.context.ownership.tenant.sentinel) if key is not None)
 
     @cached_property
     def quarantine(self) -> str | None:
@@ -934,7 +953,10 @@ class _Laboratory:
         (shows,) = self.context.connection.execute(_QUERIES["has_column"], parameters).fetchone() or (False,)
         with self.actor.trials():
             if shows:
-                condition: sql.Composable = sql.SQL("t.{} IS NOT NULL").format(sql.Identifier(column))
+                sentinel, shown = self.context.ownership.tenant.sentinel, sql.Identifier("t", column)
+                condition: sql.Composable = sql.SQL("{} IS NOT NULL").format(shown)
+                if sentinel is not None:
+                    condition = sql.SQL("{} AND {}::text <> {}").format(condition, shown, sql.Literal(sentinel))
             elif readable_only_through_owned(self.actor.connection, self.context, view.name):
                 condition = sql.SQL("true")
             else:

@@ -136,6 +136,8 @@ IDLE_SWEEPS = 30
 # are followed for this number of passes; after that a fill is complete when no row is left that is unchanged since
 # before the fill began. Rows written later have fired tenantry's triggers, and the next sweep corrects them.
 FOLLOWING = 3
+FIRST = ("fill", "everybody")
+"""The purposes of fills that go through all rows for the first time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,7 +289,7 @@ class _Run:
 
     def _first_pass(self, relation_fill: RelationFill) -> None:
         relation = relation_fill.relation
-        striped = self.fill.purpose == "fill"
+        striped = self.fill.purpose in FIRST
         while True:
             if not self.probe.ask(relation, relation_fill.pending()):
                 self.pool.tell(FillStarted(relation, 0))
@@ -328,7 +330,7 @@ class _Run:
 
     def _unfinished(self, passes: int) -> list[RelationFill]:
         """The relations that need another pass after this number."""
-        lasting = self.begun if self.fill.purpose == "fill" else None
+        lasting = self.begun if self.fill.purpose in FIRST else None
         # A sweep follows the fill: deriving every row again only to compare is left to the sweep.
         unfinished = [one for one in self.fill.fills if self.probe.ask(one.relation, one.pending(lasting))]
         if not unfinished or lasting or passes < FOLLOWING:

@@ -25,7 +25,7 @@ from tenantry.steps.introspection import column_definition, raw, with_search_pat
 def unproved_findings(scope: Scope, facts: ServerState, connection: psycopg.Connection[Any]) -> Iterator[Finding]:
     """Counts the rows of tables that have such a constraint. None can be forced."""
     for check in facts.unproved:
-        if check.table in scope.fills and (rows := _count(connection, _breaking(check, scope))):
+        if check.table in scope.updated and (rows := _count(connection, _breaking(check, scope))):
             yield refused(
                 name="check-broken",
                 table=check.table,

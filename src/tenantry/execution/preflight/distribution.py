@@ -2,57 +2,202 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import psycopg
 
 from tenantry.execution.preflight.findings import noted, refused, warned
+from tenantry.execution.preflight.sentinel import Mismatch, mismatches, taken_by, wanting
 from tenantry.execution.preflight.sql_statements import Passage, Relations, passages
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, Schema, Table
+from tenantry.model.wording import counted
 from tenantry.planning import Plan
+from tenantry.planning.context import PlanContext
 from tenantry.postgres.distribution import DistributionFacts, has_citus, read_distribution
 from tenantry.steps import Step
 from tenantry.steps.row_security import FLOOR
+from tenantry.steps.sentinel import SENTINEL
 
 firm = partial(refused, forcible=False)
 """No engine accepts it, or its form is not supported here: --force does not help."""
 SAMPLES = 20
+FINDINGS = {
+    "distribute-without-engine": (
+        "{state}",
+        "`tenantry migrate --until distribute --prepare` gives the tables the form that it asks for, and stops before"
+        " it.",
+    ),
+    "distribute-refuses-membership": (
+        "Rows of {table} belong to tenants through a link table: its policies need a subquery, which Citus refuses",
+        "Give each row one tenant (paths), or share the table (shared = true).",
+    ),
+    "distribute-refuses-balances": (
+        "Balances of {ledger} are installed: their triggers cannot add up movements of distributed tables",
+        "Run `tenantry balances remove`: the ledger stays as it is.",
+    ),
+    "distribute-refuses-own-trigger": (
+        "{subject} is needed: {title}",
+        "Leave api_keys out of the spec, which asks for it, and keep API keys elsewhere.",
+    ),
+    "distribute-refuses-shared-reference": (
+        "{table}, which all tenants share, refers by {key} to {parent}, whose rows belong to tenants: a table that is"
+        " on every node cannot refer to a distributed one",
+        "ALTER TABLE {table} DROP CONSTRAINT {key}; or give its rows tenants.",
+    ),
+    "distribute-refuses-outside-reference": (
+        "{table}, which is not in the spec, refers by {key} to {parent}, whose unique keys all get the tenant",
+        "Put the table into the spec, or ALTER TABLE {table} DROP CONSTRAINT {key}.",
+    ),
+    "distribute-refuses-view-on-key": (
+        "The view {view} groups by the key {key} of {table} and shows other columns of it: it would be dropped with the"
+        " key",
+        "Name all these columns in its GROUP BY.",
+    ),
+    "distribute-refuses-sentinel": (
+        "The rows of {mixed} that belong to all tenants are to get a tenant of their own, with the key {key} and the"
+        " slug {slug}: {reason}",
+        "{remedy}",
+    ),
+    "distribute-refuses-mixed-reference": (
+        "{rows} of {table} refer to a row of {parent} ({columns}) where only one of the two belongs to all tenants: no"
+        " foreign key of distributed tables allows that",
+        'Copy those rows for each tenant; or give up the foreign key: [[reference]] from = "{reference}"'
+        " crosses = true.",
+    ),
+    "distribute-refuses-inheritance": (
+        "{table} has inheritance children or parents ({relatives}), and no table with INHERITS can be distributed",
+        "Make it a partitioned table, or separate tables.",
+    ),
+    "distribute-refuses-generated": (
+        "The tenant column {column} of {table} is generated, and Citus cannot distribute by a generated column",
+        "ALTER TABLE {table} ALTER {column} DROP EXPRESSION, once the application writes it.",
+    ),
+    "distribute-refuses-partitions": (
+        "{table} is partitioned, and the keys of partitions cannot be replaced without a lock for as long as its rows"
+        " are read",
+        "Copy it into a plain table, or do not distribute it yet.",
+    ),
+    "distribute-refuses-exclusion": (
+        "The exclusion constraint {key} of {table} does not include the tenant column",
+        "Create it again with {column} WITH = as first column (extension btree_gist).",
+    ),
+    "distribute-refuses-restrictive-policy": (
+        "The policy {policy} of {table} is RESTRICTIVE, which Citus makes PERMISSIVE on every shard: it would show rows"
+        " that it is to hide",
+        "DROP POLICY {policy} ON {table}; put its condition into the application's queries or into a trigger of your"
+        " own.",
+    ),
+    "distribute-refuses-policy-subquery": (
+        "The policy {policy} of {table} has a subquery, which Citus refuses in policies",
+        "Write it without one, or drop it.",
+    ),
+    "distribute-changes-floor": (
+        "The restrictive policies {floor} are dropped, since Citus makes RESTRICTIVE policies PERMISSIVE on every"
+        " shard: from then on a permissive policy that is added shows tenants more rows",
+        "Let only the operator create policies; `tenantry validate` names each.",
+    ),
+    "distribute-changes-sentinel": (
+        "The rows of {table} that belong to all tenants get the tenant {slug}, with the key {key}, in place of NULL,"
+        " and {column} gets NOT NULL: a statement that writes NULL fails; one that does not name {column}, in a session"
+        " without a tenant, writes a row of all tenants, as before",
+        "Where a statement writes NULL, leave the column out or write {key}; where it reads IS NULL, read = {key}.",
+    ),
+    "distribute-changes-sequence": (
+        "{table}.{column} is filled from a sequence and is not a bigint: a node other than the coordinator could not"
+        " number rows",
+        "ALTER TABLE {table} ALTER {column} TYPE bigint, before it is distributed.",
+    ),
+    "distribute-changes-join": (
+        "The view {table} joins {joined} without their tenant column: Citus joins distributed tables by it",
+        "Join on the tenant column as well.",
+    ),
+    "distribute-changes-conflict": (
+        "In {place}: ON CONFLICT of {table} names no tenant, and its unique keys will all have one",
+        "Name {column} in it, before the phase distribute.",
+    ),
+    "distribute-changes-merge": (
+        "In {place}: MERGE INTO {table} is refused under row security on Citus",
+        "Write INSERT … ON CONFLICT, or UPDATE.",
+    ),
+    "distribute-changes-copy": (
+        "In {place}: COPY {table} is refused under row security on Citus, or gives no rows without an error",
+        "Write INSERT, or run COPY as the owner; read with SELECT.",
+    ),
+    "distribute-changes-locking": (
+        "In {place}: FOR UPDATE of {table} needs its tenant as a literal on Citus", "Add {column} = '…' to its WHERE.",
+    ),
+    "distribute-changes-nextval": (
+        "In {place}: INSERT … SELECT into {table} with nextval() is refused on Citus",
+        "Let the column's default number rows.",
+    ),
+}  # fmt: skip
+"""By the finding's name, its message and its remedy, with places for the names and values that it is about."""
+
+
+def _about(
+    name: str, table: Name | None = None, *, count: int | None = None, samples: tuple[Mapping[str, Any], ...] = (),
+    **words: object,
+) -> Finding:  # fmt: skip
+    """One of FINDINGS: refused, unless its name says that it only changes something."""
+    message, remedy = (text.format(table=table, **words) for text in FINDINGS[name])
+    kind = warned if name.startswith("distribute-changes") else firm
+    return kind(name=name, table=table, message=message, remedy=remedy, count=count, samples=samples)
 
 
 def distribution_findings(
-    connection: psycopg.Connection[Any],
-    *,
-    schema: Schema,
-    plan: Plan,
-    pending: Sequence[Step],
-    prepare: bool,
-) -> tuple[Finding, ...]:
+    connection: psycopg.Connection[Any], *, context: PlanContext, plan: Plan, pending: Sequence[Step], prepare: bool
+) -> tuple[Finding, ...]:  # fmt: skip
     """The findings before the phase distribute: without `prepare` one about that, and others while steps are pending.
 
     `connection` is one of tenantry.postgres.connect; it only reads.
     """
     found = [] if prepare else [_unprepared(has_citus(connection))]
     if any(step.phase is Phase.DISTRIBUTE for step in pending):
-        looking = _Looking(schema=schema, plan=plan)
+        looking = _Looking(schema=context.schema, plan=plan)
         facts = read_distribution(connection, looking.names)
         found += [*looking.refusals(facts), *looking.losses(), *looking.changes(facts)]
+        found += _of_sentinel(connection, context, pending)
     return tuple(sorted(found, key=lambda finding: not finding.refuses))
 
 
 def _unprepared(extension: bool) -> Finding:
-    message = "The extension citus is there, and tenantry does not distribute tables itself yet"
+    state = "The extension citus is there, and tenantry does not distribute tables itself yet"
     if not extension:
-        message = "The extension citus, which distributes tables, is missing in this database"
-    return firm(
-        name="distribute-without-engine", message=message,
-        remedy="`tenantry migrate --until distribute --prepare` gives the tables the form that it asks for, and stops"
-        " before it.",
+        state = "The extension citus, which distributes tables, is missing in this database"
+    return _about("distribute-without-engine", state=state)
+
+
+def _of_sentinel(
+    connection: psycopg.Connection[Any], context: PlanContext, pending: Sequence[Step]
+) -> Iterator[Finding]:
+    tenant = context.ownership.tenant
+    if tenant.sentinel is None:
+        return
+    row = next((step for step in pending if step.tenant_row is not None and step.phase is Phase.DISTRIBUTE), None)
+    if row is not None:
+        for reason, remedy in (*taken_by(connection, context), *wanting(context)):
+            yield _about(
+                "distribute-refuses-sentinel", tenant.name, key=repr(tenant.sentinel), slug=repr(SENTINEL),
+                reason=reason, remedy=remedy,
+                mixed=", ".join(str(owned.table) for owned in context.ownership.owned if owned.mixed),
+            )  # fmt: skip
+    if not any(step.allotted for step in pending):
+        # Else rows are yet to get their tenants.
+        yield from map(_mixed_reference, mismatches(connection, context))
+
+
+def _mixed_reference(one: Mismatch) -> Finding:
+    columns = ", ".join(map(quoted, one.key.columns))
+    return _about(
+        "distribute-refuses-mixed-reference", one.table, count=one.rows, rows=counted(one.rows, "row"),
+        parent=one.key.parent, columns=columns, reference=f"{one.table}.{','.join(one.key.columns)}",
+        samples=one.samples,
     )  # fmt: skip
 
 
@@ -77,116 +222,51 @@ class _Looking:
     def refusals(self, facts: DistributionFacts) -> Iterator[Finding]:
         for owned, table in self._tables():
             yield from self._of_table(owned, table)
-        for name in sorted(self.members):
-            yield firm(
-                name="distribute-refuses-membership", table=name,
-                message=f"Rows of {name} belong to tenants through a link table: its policies need a subquery, which"
-                " Citus refuses",
-                remedy="Give each row one tenant (paths), or share the table (shared = true).",
-            )  # fmt: skip
+        yield from (_about("distribute-refuses-membership", name) for name in sorted(self.members))
         for ledger in sorted({step.keeps.called for step in self.plan.steps if step.keeps is not None}):
-            yield firm(
-                name="distribute-refuses-balances",
-                message=f"Balances of {ledger} are installed: their triggers cannot add up movements of distributed"
-                " tables",
-                remedy="Run `tenantry balances remove`: the ledger stays as it is.",
-            )  # fmt: skip
+            yield _about("distribute-refuses-balances", ledger=ledger)
         ended = {key for step in self.plan.steps for key in step.ends}
         for step in self.plan.steps:
             if step.trigger_function is not None and step.keeps is None and step.key not in ended:
-                yield firm(
-                    name="distribute-refuses-own-trigger", table=step.table,
-                    message=f"{step.subject} is needed: {step.title}",
-                    remedy="Leave api_keys out of the spec, which asks for it, and keep API keys elsewhere.",
-                )  # fmt: skip
+                yield _about("distribute-refuses-own-trigger", step.table, subject=step.subject, title=step.title)
+        yield from self._of_references(facts)
+        for policy in facts.policies:
+            if not policy.permissive:
+                yield _about("distribute-refuses-restrictive-policy", policy.table, policy=quoted(policy.policy))
+            elif policy.subquery:
+                yield _about("distribute-refuses-policy-subquery", policy.table, policy=quoted(policy.policy))
+        for one in facts.on_keys:
+            if one.table in self.owned:
+                yield _about("distribute-refuses-view-on-key", one.table, view=one.view, key=quoted(one.key))
+
+    def _of_table(self, owned: Owned, table: Table) -> Iterator[Finding]:
+        name, column = table.name, quoted(owned.column)
+        heirs = [heir.name for heir in self.schema.heirs(name)]
+        if relatives := heirs or table.inherits:
+            yield _about("distribute-refuses-inheritance", name, relatives=", ".join(map(str, relatives)))
+        known = table.column(owned.column)
+        if known is not None and known.generated:
+            yield _about("distribute-refuses-generated", name, column=column)
+        if table.kind is Kind.PARTITIONED:
+            yield _about("distribute-refuses-partitions", name)
+        for unique in table.uniques:
+            if unique.exclusion and owned.column not in unique.columns:
+                yield _about("distribute-refuses-exclusion", name, key=quoted(unique.name), column=column)
+
+    def _of_references(self, facts: DistributionFacts) -> Iterator[Finding]:
         for name in self.copied:
             for key in self.schema.tables[name].foreign_keys:
                 if key.parent in self.owned:
-                    yield firm(
-                        name="distribute-refuses-shared-reference", table=name,
-                        message=f"{name}, which all tenants share, refers by {quoted(key.name)} to {key.parent}, whose"
-                        " rows belong to tenants: a table that is on every node cannot refer to a distributed one",
-                        remedy=f"ALTER TABLE {name} DROP CONSTRAINT {quoted(key.name)}; or give its rows tenants.",
+                    yield _about(
+                        "distribute-refuses-shared-reference", name, key=quoted(key.name), parent=key.parent
                     )  # fmt: skip
         known = {*self.owned, *self.copied}
         for into in facts.keys_to:
             # A partition or inheritance child is part of its table, for which the finding is.
             apart = into.table not in known and self.ownership.of(into.table) is None
             if into.parent in self.owned and apart:
-                yield firm(
-                    name="distribute-refuses-outside-reference", table=into.table,
-                    message=f"{into.table}, which is not in the spec, refers by {quoted(into.key)} to"
-                    f" {into.parent}, whose unique keys all get the tenant",
-                    remedy="Put the table into the spec, or"
-                    f" ALTER TABLE {into.table} DROP CONSTRAINT {quoted(into.key)}.",
-                )  # fmt: skip
-        yield from self._of_policies(facts)
-        for one in facts.on_keys:
-            if one.table in self.owned:
-                yield firm(
-                    name="distribute-refuses-view-on-key", table=one.table,
-                    message=f"The view {one.view} groups by the key {quoted(one.key)} of {one.table} and shows other"
-                    " columns of it: it would be dropped with the key",
-                    remedy="Name all these columns in its GROUP BY.",
-                )  # fmt: skip
-
-    def _of_table(self, owned: Owned, table: Table) -> Iterator[Finding]:
-        name = table.name
-        if owned.mixed:
-            yield firm(
-                name="distribute-refuses-mixed", table=name,
-                message=f"Rows of {name} without a tenant belong to all tenants: Citus refuses rows without a tenant,"
-                " and tenantry does not give them a tenant of their own yet",
-                remedy="Give each row a tenant, or move the rows of all tenants into a shared table.",
-            )  # fmt: skip
-        heirs = [heir.name for heir in self.schema.heirs(name)]
-        if heirs or table.inherits:
-            yield firm(
-                name="distribute-refuses-inheritance", table=name,
-                message=f"{name} has inheritance children or parents ({', '.join(map(str, heirs or table.inherits))}),"
-                " and no table with INHERITS can be distributed",
-                remedy="Make it a partitioned table, or separate tables.",
-            )  # fmt: skip
-        column = table.column(owned.column)
-        if column is not None and column.generated:
-            yield firm(
-                name="distribute-refuses-generated", table=name,
-                message=f"The tenant column {quoted(owned.column)} of {name} is generated, and Citus cannot"
-                " distribute by a generated column",
-                remedy=f"ALTER TABLE {name} ALTER {quoted(owned.column)} DROP EXPRESSION, once the application"
-                " writes it.",
-            )  # fmt: skip
-        if table.kind is Kind.PARTITIONED:
-            yield firm(
-                name="distribute-refuses-partitions", table=name,
-                message=f"{name} is partitioned, and the keys of partitions cannot be replaced without a lock for as"
-                " long as its rows are read",
-                remedy="Copy it into a plain table, or do not distribute it yet.",
-            )  # fmt: skip
-        keys = [unique for unique in table.uniques if owned.column not in unique.columns]
-        for unique in (one for one in keys if one.exclusion):
-            yield firm(
-                name="distribute-refuses-exclusion", table=name,
-                message=f"The exclusion constraint {quoted(unique.name)} of {name} does not include the tenant column",
-                remedy=f"Create it again with {quoted(owned.column)} WITH = as first column (extension btree_gist).",
-            )  # fmt: skip
-
-    def _of_policies(self, facts: DistributionFacts) -> Iterator[Finding]:
-        for policy in facts.policies:
-            name = f"The policy {quoted(policy.policy)} of {policy.table}"
-            if not policy.permissive:
-                yield firm(
-                    name="distribute-refuses-restrictive-policy", table=policy.table,
-                    message=f"{name} is RESTRICTIVE, which Citus makes PERMISSIVE on every shard: it would show rows"
-                    " that it is to hide",
-                    remedy=f"DROP POLICY {quoted(policy.policy)} ON {policy.table}; put its condition into the"
-                    " application's queries or into a trigger of your own.",
-                )  # fmt: skip
-            elif policy.subquery:
-                yield firm(
-                    name="distribute-refuses-policy-subquery", table=policy.table,
-                    message=f"{name} has a subquery, which Citus refuses in policies",
-                    remedy="Write it without one, or drop it.",
+                yield _about(
+                    "distribute-refuses-outside-reference", into.table, key=quoted(into.key), parent=into.parent
                 )  # fmt: skip
 
     # --- lost
@@ -201,36 +281,24 @@ class _Looking:
     # --- changes
 
     def changes(self, facts: DistributionFacts) -> Iterator[Finding]:
-        yield warned(
-            name="distribute-changes-floor",
-            message=f"The restrictive policies {FLOOR} are dropped, since Citus makes RESTRICTIVE policies PERMISSIVE"
-            " on every shard: from then on a permissive policy that is added shows tenants more rows",
-            remedy="Let only the operator create policies; `tenantry validate` names each.",
-        )  # fmt: skip
+        yield _about("distribute-changes-floor", floor=FLOOR)
         for step in self.steps:
             if step.note and step.gives_up is None:
                 yield warned(name="distribute-changes", table=step.table, message=f"{step.table}: {step.note}")
+        for owned in self.owned.values():
+            if owned.mixed:
+                yield _about(
+                    "distribute-changes-sentinel", owned.table, slug=repr(SENTINEL), column=quoted(owned.column),
+                    key=repr(self.ownership.tenant.sentinel),
+                )  # fmt: skip
         for one in facts.narrow:
             if one.table in self.owned:
-                yield warned(
-                    name="distribute-changes-sequence", table=one.table,
-                    message=f"{one.table}.{quoted(one.column)} is filled from a sequence and is not a bigint: a node"
-                    " other than the coordinator could not number rows",
-                    remedy=f"ALTER TABLE {one.table} ALTER {quoted(one.column)} TYPE bigint, before it is distributed.",
-                )  # fmt: skip
-        yield from self._views()
-        yield from self._statements(facts)
-
-    def _views(self) -> Iterator[Finding]:
+                yield _about("distribute-changes-sequence", one.table, column=quoted(one.column))
         for view in sorted(self.schema.views.values(), key=lambda one: one.name):
             read = [name for name in view.reads if name in self.owned]
             if len(read) > 1 and not all(self.owned[name].column in view.definition for name in read):
-                yield warned(
-                    name="distribute-changes-join", table=view.name,
-                    message=f"The view {view.name} joins {' and '.join(map(str, read))} without their tenant column:"
-                    " Citus joins distributed tables by it",
-                    remedy="Join on the tenant column as well.",
-                )  # fmt: skip
+                yield _about("distribute-changes-join", view.name, joined=" and ".join(map(str, read)))
+        yield from self._statements(facts)
 
     def _statements(self, facts: DistributionFacts) -> Iterator[Finding]:
         relations = Relations.of(self.owned)
@@ -242,11 +310,9 @@ class _Looking:
                 for kind, table in self._kinds(relations, passage):
                     found.setdefault((kind, table), []).append(passage)
         for (kind, table), places in sorted(found.items()):
-            says, remedy = STATEMENTS[kind]
-            yield warned(
-                name=f"distribute-changes-{kind}", table=table, count=len(places),
-                message=f"In {places[0].place}: {says.format(table=table)}",
-                remedy=remedy.format(column=quoted(self.owned[table].column)),
+            yield _about(
+                f"distribute-changes-{kind}", table, count=len(places), place=places[0].place,
+                column=quoted(self.owned[table].column),
                 samples=tuple({"place": one.place, "text": " ".join(one.words)[:200]} for one in places[:SAMPLES]),
             )  # fmt: skip
         if facts.executed is None:
@@ -274,23 +340,3 @@ class _Looking:
         if "nextval" in passage.words and "select" in passage.words:
             for position in passage.after("insert", "into"):
                 yield from (("nextval", name) for name in relations.at(passage, position))
-
-
-STATEMENTS = {
-    "conflict": (
-        "ON CONFLICT of {table} names no tenant, and its unique keys will all have one",
-        "Name {column} in it, before the phase distribute.",
-    ),
-    "merge": ("MERGE INTO {table} is refused under row security on Citus", "Write INSERT … ON CONFLICT, or UPDATE."),
-    "copy": (
-        "COPY {table} is refused under row security on Citus, or gives no rows without an error",
-        "Write INSERT, or run COPY as the owner; read with SELECT.",
-    ),
-    "locking": (
-        "FOR UPDATE of {table} needs its tenant as a literal on Citus", "Add {column} = '…' to its WHERE."
-    ),
-    "nextval": (
-        "INSERT … SELECT into {table} with nextval() is refused on Citus", "Let the column's default number rows."
-    ),
-}  # fmt: skip
-"""By kind, the message for a statement on a table, and the remedy."""

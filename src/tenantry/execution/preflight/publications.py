@@ -41,7 +41,7 @@ def publication_findings(scope: Scope, facts: ServerState, connection: psycopg.C
     PostgreSQL itself is asked: it checks this when it plans an update, before it executes one.
     """
     updates = {published.table for published in facts.published if published.updates}
-    for name in sorted(scope.fills):
+    for name in sorted(scope.updated):
         if updates.intersection(scope.schema.lineage(name)) and (said := _refusal(scope, connection, name)):
             yield refused(
                 name="publication-refuses-updates",

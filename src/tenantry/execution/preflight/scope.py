@@ -49,14 +49,21 @@ class Scope:
 
     @cached_property
     def fills(self) -> Mapping[Name, RelationFill]:
-        """Relations whose rows are updated in place; a user's own NOT NULL column needs no backfill."""
+        """Relations whose rows are updated in place while the user's triggers exist; a user's own NOT NULL column needs
+        no backfill."""
         return {
             fill.relation: fill
             for step in self.steps
-            if step.filling is not None
+            if step.filling is not None and step.allotted
             for fill in step.filling.fills
             if not (fill.identity and self._not_null(fill.relation, fill.column))
         }
+
+    @cached_property
+    def updated(self) -> Mapping[Name, RelationFill]:
+        """The same, with those whose triggers have been dropped before."""
+        late = (step.filling for step in self.steps if step.filling is not None and not step.allotted)
+        return {fill.relation: fill for one in late for fill in one.fills} | dict(self.fills)
 
     def _not_null(self, table: Name, name: str) -> bool:
         column = self.schema.tables[table].column(name)

@@ -177,13 +177,13 @@ def needed_bytes(scope: Scope, room: ServerCapacity) -> int:
     WAL is recycled beyond max_wal_size.
     """
     tables = scope.schema.tables
-    fills = sum(GROWTH * tables[name].bytes for name in scope.fills)
+    fills = sum(GROWTH * tables[name].bytes for name in scope.updated)
     indexes = [
         tables[step.table].rows * (ENTRY_BYTES + COLUMN_BYTES * len(step.indexed))
         for step in scope.steps
         if step.indexed is not None and step.table in tables
     ]
-    written = sum(2.0 * tables[name].bytes for name in scope.fills) + sum(indexes)
+    written = sum(2.0 * tables[name].bytes for name in scope.updated) + sum(indexes)
     return int(fills + sum(indexes) + max(indexes, default=0) + min(written, room.wal_bytes))
 
 

@@ -23,7 +23,7 @@ def backwards(entry: Entry) -> tuple[int, bool, int]:
     would refuse them, whenever they were filled; and indexes are dropped when no key needs them, whenever they were
     built."""
     step = from_json(entry.value)
-    phase = Phase.BACKFILL if step.filling is not None else Phase(entry.phase)
+    phase = Phase.BACKFILL if step.restores else Phase(entry.phase)
     return -phase.position, step.category == "index", -entry.position
 
 
@@ -90,7 +90,9 @@ class Reverting:
         self.runner.observer(StepEvent(step=step, action=StepAction.LEFT, number=number, total=total, message=reason))
 
     def _revert(self, step: Step, entry: Entry, kept: bool) -> tuple[Outcome, int | None]:
-        statements = self._statements(step, entry, kept)
+        statements, rows = self._statements(step, entry, kept), None
+        if step.undoing is not None and not all(map(self.concerns_dropped_table, step.apply())):
+            rows = self.runner.backfill(step.undoing)
         journal = self.runner.journal
         settled = journal.keeping(step.key) if kept else (journal.forgetting(step.key, plain=not step.noted_besides),)
         # Checked once the step has its locks: objects that would depend on a column later have to wait, and then do not
@@ -102,7 +104,7 @@ class Reverting:
                 [] if looked is None
                 else [Guard(sql=anything_built(looked), refuse=lambda: self._refuse_dependents(step))],
                 [OwnStatement(sql=text) for text in settled],
-            ), None  # fmt: skip
+            ), rows  # fmt: skip
         if looked is not None:
             self._refuse_dependents(step)
         outcome = self.runner.groups(statements)
@@ -111,7 +113,7 @@ class Reverting:
                 journal.keep(step.key)
             else:
                 journal.forget(step.key, plain=not step.noted_besides)
-        return outcome, None
+        return outcome, rows
 
     def _statements(self, step: Step, entry: Entry, kept: bool) -> tuple[Statement, ...]:
         """The statements that revert it: for a table that is gone none, and for a partition that was detached since

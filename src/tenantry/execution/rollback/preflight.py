@@ -225,7 +225,7 @@ def _tenants(connection: psycopg.Connection[Any], steps: Sequence[Step]) -> Iter
         if step is None:
             continue
         for key in keys_to(connection, step.table):
-            if (key.table, key.column) in step.referenced_by or key.parent_column != step.tenant.key:
+            if (key.table, key.column) in step.spared or key.parent_column != step.tenant.key:
                 continue
             used = sql.SQL("SELECT EXISTS (SELECT FROM {} AS used WHERE used.{} = {})").format(
                 key.table.identifier, sql.Identifier(key.column), step.tenant.key_of(step.slug)
