@@ -52,7 +52,8 @@ def there(template: Callable[..., Database], role: Callable[..., str]) -> Depot:
 
 
 def assert_sound(there: Depot, spec: Spec) -> None:
-    assert [one for one in validate(there.target, spec).findings if one.severity.serious] == []
+    found = [one for one in validate(there.target, spec).findings if one.severity.serious]
+    assert found == [], [one.message for one in found]
 
 
 def assert_back(there: Depot, dump: str) -> None:

@@ -273,6 +273,22 @@ def test_a_policy_that_shows_less_is_found(there: Depot) -> None:
     assert "tenants-not-apart" in found
 
 
+def test_tables_of_another_owner(there: Depot, role: Callable[..., str]) -> None:
+    """A superuser migrates them: what reads and writes their rows runs as their owner."""
+    owner = role(name="owner")
+    tables = there.database.rows(
+        "SELECT c.oid::regclass::text FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+    )
+    there.database.execute(f"GRANT CREATE ON SCHEMA public TO {owner}; ALTER VIEW stock OWNER TO {owner}")
+    for (name,) in tables:
+        there.database.execute(f"ALTER TABLE {name} OWNER TO {owner}")
+    dump, rows = there.database.dump(), checksums(there.database)
+    there.distribute()
+    assert_sound(there, there.spec)
+    assert_back(there, dump)
+    assert checksums(there.database) == rows
+
+
 # --- types of keys
 
 SHOP = """

@@ -109,10 +109,10 @@ def revoke_default_privileges(table: Name) -> sql.Composed:
     )
 
 
-def count_without_tenant(table: Name, column: str, *, only: bool = True) -> sql.Composed:
-    """A query of the number of rows whose tenant column is NULL; with `only`, of this relation alone."""
-    return sql.SQL("SELECT pg_catalog.count(*) FROM {}{} AS row WHERE row.{} IS NULL").format(
-        sql.SQL("ONLY " if only else ""), table.identifier, sql.Identifier(column)
+def count_without_tenant(table: Name, column: str) -> sql.Composed:
+    """A query of the number of rows of this relation alone whose tenant column is NULL."""
+    return sql.SQL("SELECT pg_catalog.count(*) FROM ONLY {} AS row WHERE row.{} IS NULL").format(
+        table.identifier, sql.Identifier(column)
     )
 
 

@@ -476,11 +476,12 @@ class DirectPolicies(Step):
         )  # fmt: skip
 
     def _rules(self) -> dict[str, Rule]:
+        """First that of operators: on the tenant table, the key of the quarantine tenant is read under it."""
         policies = replace(self.security.rules(), direct=True, sentinel=self.sentinel, nulls=self.nulls)
-        found = {APPLICATION + end: self._barring(rule) for end, rule in policies.rules(floor=False).items()}
+        found = dict[str, Rule]()
         if self.security.filtered:
             found[OPERATOR] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.security.filtered)
-        return found
+        return found | {APPLICATION + end: self._barring(rule) for end, rule in policies.rules(floor=False).items()}
 
     def _barring(self, rule: Rule) -> Rule:
         """With the quarantine tenant excluded."""
@@ -511,8 +512,14 @@ class DirectPolicies(Step):
             return create
         template = sql.Literal(text.replace("%", "%%").replace("\0", "%1$L"))
         key = quarantine.expression(sql.SQL("row"))
+        missing = sql.Literal(f"the quarantine tenant {quarantine.slug!r} was not found")
         return sql.SQL("DO {}").format(
-            body(sql.SQL("BEGIN EXECUTE pg_catalog.format({}, {}); END").format(template, key))
+            body(
+                sql.SQL(
+                    "BEGIN IF {} IS NULL THEN RAISE EXCEPTION USING ERRCODE = 'check_violation', MESSAGE = {}; END IF;"
+                    " EXECUTE pg_catalog.format({}, {}); END"
+                ).format(key, missing, template, key)
+            )
         )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:

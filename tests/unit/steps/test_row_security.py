@@ -199,13 +199,13 @@ def test_direct_policies() -> None:
     own = f'("100%% tenant" = {value}) AND "100%% tenant" IS DISTINCT FROM %1$L'
     assert_statements(
         step.apply()[len(EVERY) :],
-        f"""DO $tenantry$BEGIN EXECUTE pg_catalog.format('CREATE POLICY "tenantry_application" ON "public"."sales" AS PERMISSIVE FOR ALL TO "app" USING ({own}) WITH CHECK ({own})', (SELECT …'unknown'…)); END$tenantry$""",
         'CREATE POLICY "tenantry_operator" ON "public"."sales" AS PERMISSIVE FOR ALL TO "ops" USING (true) WITH CHECK (true)',
+        f"""DO $tenantry$BEGIN IF (SELECT …'unknown'…) IS NULL THEN RAISE EXCEPTION …; END IF; EXECUTE pg_catalog.format('CREATE POLICY "tenantry_application" ON "public"."sales" AS PERMISSIVE FOR ALL TO "app" USING ({own}) WITH CHECK ({own})', (SELECT …'unknown'…)); END$tenantry$""",
         'ALTER TABLE "public"."sales" ENABLE ROW LEVEL SECURITY',
         'ALTER TABLE "public"."sales" FORCE ROW LEVEL SECURITY',
     )
     assert step.ends == ("row_security:public.sales", "legacy_sight:public.sales")
-    assert step.policies == ("tenantry_application", "tenantry_operator")
+    assert step.policies == ("tenantry_operator", "tenantry_application")
     assert step.revert({}) == ()
 
 
