@@ -9,6 +9,7 @@ import pytest
 
 from acceptance import estoque_writers, network_writers
 from acceptance.migrating_under_load import Policed, estoque, estoque_spec, network, through
+from daily import nightly
 from servers import Database
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -31,7 +32,7 @@ def test_estoque(until: Phase, database: Database, role: Callable[..., str]) -> 
     through(application, spec, until, watcher, estoque_writers.WRONG_TENANTS, Target(database.dsn))
 
 
-@pytest.mark.parametrize("until", PHASES)
+@pytest.mark.parametrize("until", [PHASES[0], nightly(PHASES[1])])
 def test_network(until: Phase, database: Database, role: Callable[..., str]) -> None:
     """Composite keys, partitions, deferred keys, a mixed table; migrated by the owner, who is no superuser."""
     owner, plain, app = role(name="owner"), role(name="plain"), role("NOLOGIN", name="app")

@@ -10,6 +10,7 @@ import pytest
 from backups.conftest import rows, spec_of, target
 from backups.killed_backups import KILLED, TABLES, Driver, copies, killed_making_one, killed_restoring
 from backups.killed_backups import driver as driver
+from daily import daily
 from servers import Database
 from tenantry import (
     BackupOptions,
@@ -23,7 +24,7 @@ from tenantry.model.spec import Spec
 from tenantry.presets import spec_path
 
 
-@pytest.mark.parametrize(("kind", "stride"), [("tables", 3), ("dump", 11)])
+@pytest.mark.parametrize(("kind", "stride"), daily([("tables", 3), ("dump", 11)]))
 def test_killed_making_one(kind: str, stride: int, odd: Database, driver: Driver, tmp_path: Path) -> None:
     """Whatever it was at, the next one works, what was torn is not offered, and nothing of it is left."""
     killed_making_one(odd, driver, tmp_path, kind, stride)

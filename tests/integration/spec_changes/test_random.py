@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from daily import daily
 from spec_changes.random_shops import Shop, follow, follow_many
 from spec_changes.random_shops import shop as shop
 from spec_changes.random_specs import Business, Change, Key, Wanted
@@ -14,7 +15,7 @@ from tenantry.model import plan
 EXAMPLES = 50
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", daily(range(4)))
 def test_random_specs(number: int, shop: Shop) -> None:
     """What a fresh migration would have made, the same rows in the same tenants; or refused, and nothing changed."""
     follow_many(shop, number, EXAMPLES)
