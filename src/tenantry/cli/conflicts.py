@@ -17,7 +17,7 @@ from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
 from tenantry.commands.conflicts import Conflicts
 from tenantry.commands.conflicts import conflicts as find_conflicts
-from tenantry.discovery.choice import choose
+from tenantry.discovery.choice import SpecEditor
 from tenantry.errors import ExitStatus, Refused, UsageError
 from tenantry.model.spec import Spec
 from tenantry.model.wording import counted
@@ -69,7 +69,9 @@ def _decide(terminal: Terminal, spec: Spec, path: str) -> ExitStatus:
         raise UsageError(
             "The spec of a preset cannot be changed", remedy="Copy it to a file, and use that with --config."
         )
-    rewrite(spec.path, choose(read_text(spec.path), spec, path))
+    editor = SpecEditor(read_text(spec.path), spec)
+    editor.choose(path)
+    rewrite(spec.path, editor.text())
     terminal.answer(decided=path, output=spec.path)
     terminal.show(f"Decided in {spec.path}: {visible(path)} gives rows their tenant.")
     terminal.item("Next: ", "`tenantry conflicts` shows the remaining ones.", style="cyan")

@@ -129,19 +129,16 @@ class _Interview:
 
     def _write(self, answer: Answer, asked: list[Question]) -> None:
         slug = self._slug(answer) if answer.slug else ""
-        before = text = read_text(self.path)
-        done = []
-        for question in asked:
-            fitting = next((one for one in question.answers if one.meaning == answer.meaning), None)
-            if fitting is None:
-                continue
-            # The first answer may have named the default tenant.
-            spec = Spec.parse(text, path=self.path)
-            text = answered(text, spec, self.background.schema, question, fitting, slug)
-            done.append(question.part.name)
+        before = read_text(self.path)
+        given = [
+            (question, fitting)
+            for question in asked
+            for fitting in question.answers if fitting.meaning == answer.meaning
+        ]  # fmt: skip
+        text = answered(before, Spec.parse(before, path=self.path), self.background.schema, given, slug)
         rewrite(self.path, text)
-        self.past.append((before, text, len(done)))
-        self.terminal.item("written ", visible(f"{_tables(len(done))}: {answer.meaning}"), style="green")
+        self.past.append((before, text, len(given)))
+        self.terminal.item("written ", visible(f"{_tables(len(given))}: {answer.meaning}"), style="green")
 
     def _undo(self) -> None:
         if not self.past:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tenantry.discovery.choice import choose, reference_crosses, write
+from tenantry.discovery.choice import SpecEditor
 from tenantry.discovery.proposal import Decision, Proposal
 from tenantry.discovery.spec_file import part_line, written
 from tenantry.errors import UsageError
@@ -68,24 +68,27 @@ def questions(spec: Spec, proposal: Proposal, schema: Schema) -> tuple[Question,
     return tuple(sorted(found, key=lambda one: (-one.rows, one.table)))
 
 
-def answered(text: str, spec: Spec, schema: Schema, question: Question, answer: Answer, slug: str = "") -> str:
-    """The `text` of the spec with an answer written into it; the rest of it is unchanged.
+def answered(
+    text: str, spec: Spec, schema: Schema, given: Sequence[tuple[Question, Answer]], slug: str = ""
+) -> str:  # fmt: skip
+    """The `text` of the spec with answers written into it; the rest of it is unchanged.
 
-    Raises UsageError if the answer does not fit the database.
+    Raises UsageError if they do not fit the database.
     """
-    if answer.path:
-        changed = choose(text, spec, f"{question.part.name}.{answer.path}")
-    else:
+    editor = SpecEditor(text, spec)
+    for question, answer in given:
+        if answer.path:
+            editor.choose(f"{question.part.name}.{answer.path}")
+            continue
         new = dict(answer.written)
         if answer.slug == "assign":
             new["assign"] = {"tenant": slug}
-        default = slug if answer.slug == "default" else None
-        changed = write(text, spec, question.table, new, default=default)
+        editor.write(question.table, new, default=slug if answer.slug == "default" else None)
         for column in answer.crosses:
-            changed = reference_crosses(changed, f"{question.part.name}.{column}")
-    now = Spec.parse(changed, path=spec.path)
+            editor.let_cross(f"{question.part.name}.{column}")
+    changed = editor.text()
     before = resolve(spec, schema, lenient=True).misfits
-    for misfit in resolve(now, schema, lenient=True).misfits:
+    for misfit in resolve(Spec.parse(changed, path=spec.path), schema, lenient=True).misfits:
         if misfit not in before:
             raise UsageError(misfit, remedy="Choose another answer.")
     return changed

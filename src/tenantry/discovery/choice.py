@@ -1,4 +1,4 @@
-"""Writes a person's choice between two paths of a table into the spec, and leaves the rest of the file unchanged."""
+"""Writes a person's decisions into the spec, and leaves the rest of the file unchanged."""
 
 from __future__ import annotations
 
@@ -11,108 +11,118 @@ import tomlkit
 
 from tenantry.errors import UsageError, nearest
 from tenantry.model.name import Name, quoted, split
-from tenantry.model.spec import Spec, TablePart
+from tenantry.model.spec import Spec
+
+PLACEHOLDER = re.compile(r"(^[ \t]*)?[^\s={,]+\s*=\s*\"(tenantry-[0-9a-f]{24})\"", re.MULTILINE)
 
 
-def choose(text: str, spec: Spec, path: str) -> str:
-    """The `text` of the spec in which `path`, as table.column, alone determines the owner of the table's rows: its
-    other paths become references that may lead to another tenant's row.
+class SpecEditor:
+    """The text of a spec, into which decisions are written; the rest of it is unchanged."""
 
-    The columns of a key of several columns are joined by commas. Raises UsageError if the spec has no such table or
-    path.
-    """
-    home = spec.schemas[0]
-    table, columns = _parsed(path, home)
-    place, part = _part(spec, table, home)
-    firsts = [tuple(one[0]) for one in part.paths]
-    if columns not in firsts:
-        named = ",".join(columns)
-        raise UsageError(
-            f"{table} has no path that begins with {named}{nearest(named, map(','.join, firsts))}",
-            remedy=f"Choose one of {', '.join(','.join(one) for one in firsts) or 'none: it has no paths'}.",
-        )
-    document = tomlkit.parse(text)
-    written: Any = document["table"][place]
-    written["paths"] = [[*_hops(one)] for one in part.paths if tuple(one[0]) == columns]
-    written.pop("undecided", None)
-    written.pop("children", None)
-    said = {_parsed(one.child, home) for one in spec.reference if one.crosses}
-    for first in dict.fromkeys(firsts):
-        if first == columns or (table, first) in said:
-            continue
-        if len(first) > 1:
+    def __init__(self, text: str, spec: Spec) -> None:
+        self.spec = spec
+        self._newline = "\r\n" if "\r\n" in text else "\n"
+        self._document: Any = tomlkit.parse(text)
+        self._places = {Name.parse(part.name, schema=spec.schemas[0]): place for place, part in enumerate(spec.table)}
+        self._crossing = {_parsed(one.child, spec.schemas[0]) for one in spec.reference if one.crosses}
+        self._replaced: dict[str, dict[str, Any]] = {}
+        self._default = spec.tenant.default
+
+    def choose(self, path: str) -> None:
+        """Let `path`, as table.column, alone determine the owner of the table's rows: its other paths become references
+        that may lead to another tenant's row.
+
+        The columns of a key of several columns are joined by commas. Raises UsageError if the spec has no such table or
+        path.
+        """
+        table, columns = _parsed(path, self.spec.schemas[0])
+        place = self._place(table)
+        part = self.spec.table[place]
+        firsts = [tuple(one[0]) for one in part.paths]
+        if columns not in firsts:
+            named = ",".join(columns)
             raise UsageError(
-                f"{table}: the key {','.join(first)} has several columns, and a [[reference]] can have only one",
-                remedy="Correct the rows, or drop the foreign key.",
+                f"{table} has no path that begins with {named}{nearest(named, map(','.join, firsts))}",
+                remedy=f"Choose one of {', '.join(','.join(one) for one in firsts) or 'none: it has no paths'}.",
             )
-        _append_crossing(document, f"{part.name}.{quoted(first[0])}")
-    changed = tomlkit.dumps(document)
-    # The result is parsed once more before it is used.
-    Spec.parse(changed, path=spec.path)
-    return changed
+        written = self._document["table"][place]
+        written["paths"] = [[*_hops(one)] for one in part.paths if tuple(one[0]) == columns]
+        written.pop("undecided", None)
+        written.pop("children", None)
+        for first in dict.fromkeys(firsts):
+            if first == columns or (table, first) in self._crossing:
+                continue
+            if len(first) > 1:
+                raise UsageError(
+                    f"{table}: the key {','.join(first)} has several columns, and a [[reference]] can have only one",
+                    remedy="Correct the rows, or drop the foreign key.",
+                )
+            self.let_cross(f"{part.name}.{quoted(first[0])}")
 
+    def write(self, table: Name, keys: Mapping[str, Any], *, default: str | None = None) -> None:
+        """The table is no longer undecided, and has these keys in its part (None removes a key). `default` is the slug
+        that [tenant] gets, unless it has one.
 
-def write(text: str, spec: Spec, table: Name, keys: Mapping[str, Any], *, default: str | None = None) -> str:
-    """The `text` of the spec in which the table is no longer undecided, with these keys in its part (None removes a
-    key); `default` is the slug that [tenant] gets.
-
-    Raises UsageError if the spec has no such table.
-    """
-    place, _ = _part(spec, table, spec.schemas[0])
-    document = tomlkit.parse(text)
-    part: Any = document["table"][place]
-    new: dict[str, Any] = {}
-    for key, value in keys.items():
-        if value is None:
-            part.pop(key, None)
-        elif key in part:
-            part[key] = _value(value)
+        Raises UsageError if the spec has no such table.
+        """
+        part = self._document["table"][self._place(table)]
+        new: dict[str, Any] = {}
+        for key, value in keys.items():
+            if value is None:
+                part.pop(key, None)
+            elif key in part:
+                part[key] = _value(value)
+            else:
+                new[key] = _value(value)
+        # tomlkit adds to a block after the comments that belong to the next one: new lines replace a placeholder.
+        if new and "undecided" in part:
+            self._replace(part, "undecided", new)
         else:
-            new[key] = _value(value)
-    # tomlkit adds to a block after the comments that belong to the next one. So the new lines replace a placeholder.
-    marks: list[tuple[str, dict[str, Any]]] = []
-    if new and "undecided" in part:
-        marks.append(_marked(part, "undecided", new))
-    else:
-        part.pop("undecided", None)
-        part.update(new)
-    if default is not None:
-        tenant: Any = document["tenant"]
-        marks.append(_marked(tenant, "table", {"default": default, "table": str(tenant["table"])}))
-    changed = tomlkit.dumps(document)
-    newline = "\r\n" if "\r\n" in text else "\n"
-    for mark, values in marks:
+            part.pop("undecided", None)
+            part.update(new)
+        if default is not None and self._default is None:
+            self._default = default
+            tenant = self._document["tenant"]
+            self._replace(tenant, "table", {"default": default, "table": str(tenant["table"])})
+
+    def let_cross(self, column: str) -> None:
+        """Add a [[reference]] from the column, as table.column, that may lead to another tenant's row."""
+        reference = tomlkit.table()
+        reference["from"] = column
+        reference["crosses"] = True
+        if "reference" not in self._document:
+            self._document.append("reference", tomlkit.aot())
+        self._document["reference"].append(reference)
+        self._crossing.add(_parsed(column, self.spec.schemas[0]))
+
+    def text(self) -> str:
+        """The text with all decisions. Raises UsageError if it is not a spec."""
+        changed = PLACEHOLDER.sub(self._replacement, tomlkit.dumps(self._document))
+        # The result is parsed once more before it is used.
+        Spec.parse(changed, path=self.spec.path)
+        return changed
+
+    def _place(self, table: Name) -> int:
+        if table not in self._places:
+            raise UsageError(
+                f"{self.spec.path or 'The spec'} has no [[table]] for {table}",
+                remedy="Run `tenantry discover --update`.",
+            )
+        return self._places[table]
+
+    def _replace(self, part: Any, key: str, values: dict[str, Any]) -> None:
+        """Put a placeholder in the place of a key's value, with the text that is to replace it."""
+        mark = f"tenantry-{secrets.token_hex(12)}"
+        part[key] = mark
+        self._replaced[mark] = values
+
+    def _replacement(self, found: re.Match[str]) -> str:
+        values = self._replaced.get(found[2])
+        if values is None:
+            return found[0]
         lines = [tomlkit.dumps({key: value}).strip() for key, value in values.items()]
-        alone = re.search(rf"^[ \t]*[^\s={{,]+\s*=\s*\"{mark}\"", changed, re.MULTILINE) is not None
-        between = (newline if alone else ", ").join(lines)
-        changed = re.sub(rf"[^\s={{,]+\s*=\s*\"{mark}\"", lambda _, between=between: between, changed)  # type: ignore[misc]
-    # The result is parsed once more before it is used.
-    Spec.parse(changed, path=spec.path)
-    return changed
-
-
-def reference_crosses(text: str, column: str) -> str:
-    """The `text` of a spec with a [[reference]] from the column, as table.column, that may lead to another tenant's
-    row."""
-    document = tomlkit.parse(text)
-    _append_crossing(document, column)
-    return tomlkit.dumps(document)
-
-
-def _append_crossing(document: Any, column: str) -> None:
-    reference = tomlkit.table()
-    reference["from"] = column
-    reference["crosses"] = True
-    if "reference" not in document:
-        document.append("reference", tomlkit.aot())
-    document["reference"].append(reference)
-
-
-def _marked(part: Any, key: str, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A placeholder in the place of a key's value, with the text that is to replace it."""
-    mark = f"tenantry-{secrets.token_hex(12)}"
-    part[key] = mark
-    return mark, values
+        indent = found[1]
+        return ", ".join(lines) if indent is None else indent + self._newline.join(lines)
 
 
 def _value(value: Any) -> Any:
@@ -134,12 +144,3 @@ def _parsed(path: str, home: str) -> tuple[Name, tuple[str, ...]]:
     if len(name) not in (1, 2):
         raise UsageError(f"{path!r} is not table.column", remedy="Write it as `tenantry conflicts` shows it.")
     return Name(*name) if len(name) == 2 else Name(home, name[0]), (column, *(split(one)[0] for one in others))
-
-
-def _part(spec: Spec, table: Name, home: str) -> tuple[int, TablePart]:
-    for place, part in enumerate(spec.table):
-        if Name.parse(part.name, schema=home) == table:
-            return place, part
-    raise UsageError(
-        f"{spec.path or 'The spec'} has no [[table]] for {table}", remedy="Run `tenantry discover --update`."
-    )

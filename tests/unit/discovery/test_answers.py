@@ -37,7 +37,7 @@ class Asked:
         """The spec, and the table's part of it, after the answer that says these words."""
         question = self.question(of)
         (answer,) = (one for one in question.answers if words in one.meaning)
-        spec = Spec.parse(answered(self.text, self.spec, self.schema, question, answer, slug))
+        spec = Spec.parse(answered(self.text, self.spec, self.schema, [(question, answer)], slug))
         (part,) = (one for one in spec.table if one.name == of)
         assert part.undecided is None
         return spec, part
@@ -115,7 +115,7 @@ def test_members() -> None:
         answers = [
             one for one in asked.question("products").answers if "linked" in one.meaning and words in one.meaning
         ]
-        spec = Spec.parse(answered(asked.text, asked.spec, asked.schema, asked.question("products"), answers[0]))
+        spec = Spec.parse(answered(asked.text, asked.spec, asked.schema, [(asked.question("products"), answers[0])]))
         (part,) = (one for one in spec.table if one.name == "products")
         assert (part.membership, part.writable) == ("listings", writable)
 
@@ -129,7 +129,7 @@ def test_what_discover_proposes_by_now() -> None:
     question = next(one for one in questions(spec, asked.proposal, asked.schema) if one.part.name == "people")
     answer = question.answers[0]
     assert answer.meaning == 'as discover now proposes: paths = [["tenant_id"]]'
-    part = next(one for one in Spec.parse(answered(text, spec, asked.schema, question, answer)).table
+    part = next(one for one in Spec.parse(answered(text, spec, asked.schema, [(question, answer)])).table
                 if one.name == "people")  # fmt: skip
     assert (part.paths, part.shared, part.undecided) == (((("tenant_id",),),), False, None)
 
@@ -142,4 +142,4 @@ def test_an_answer_that_does_not_fit() -> None:
     for words, fits in (("store_id decides", False), ("shared: all tenants read it", True)):
         (answer,) = (one for one in asked.question("goods").answers if words in one.meaning)
         with nullcontext() if fits else pytest.raises(UsageError, match="has no column 'store_id'"):
-            answered(text, Spec.parse(text), now, asked.question("goods"), answer)
+            answered(text, Spec.parse(text), now, [(asked.question("goods"), answer)])
