@@ -25,7 +25,7 @@ AT_ONCE = 0.5
 """Seconds."""
 _UNFIT = (
     psycopg.errors.SyntaxError, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction,
-    psycopg.errors.AmbiguousColumn,
+    psycopg.errors.AmbiguousColumn, psycopg.errors.InvalidSchemaName,
 )  # fmt: skip
 """Errors that an expression of the spec can raise before a row is read."""
 
@@ -65,11 +65,17 @@ def run_census(
             remedy="Dump the database, and restore it into one with the encoding in which its texts are written.",
         ) from error
     except (psycopg.DataError, *_UNFIT) as error:
-        raise UsageError(
-            f"An assignment of the spec does not fit the data: {error.diag.message_primary}",
-            remedy="Correct the column, the SQL or the CSV file of that table's `assign`.",
-        ) from error
+        raise _unfit(error, "Correct the column, the SQL or the CSV file of that table's `assign`.") from error
+    except psycopg.errors.UndefinedTable as error:
+        if any(str(question.table) in (error.diag.message_primary or "") for question in census.questions):
+            # Others have dropped it meanwhile.
+            raise
+        raise _unfit(error, "In the SQL of an `assign`, write the name of a table with its schema.") from error
     return census.evidence(answers)
+
+
+def _unfit(error: psycopg.Error, remedy: str) -> UsageError:
+    return UsageError(f"An assignment of the spec does not fit the data: {error.diag.message_primary}", remedy=remedy)
 
 
 def _perform(connection: psycopg.Connection[Any], works: Sequence[sql.Composed | Repeat]) -> None:

@@ -78,6 +78,9 @@ class SentinelRow(TenantRow):
         missing = sql.SQL("SELECT NOT EXISTS ({})").format(self.definition())
         return tuple(replace(one, when=missing) for one in TenantRow.apply(self))
 
+    def row_values(self) -> dict[str, str]:
+        return TenantRow.row_values(self) | {self.tenant.key: self.value}
+
     def _values(self) -> dict[str, sql.Composable]:
         values = TenantRow._values(self)
         return values | {self.tenant.key: self._literal}

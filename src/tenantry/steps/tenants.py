@@ -157,11 +157,13 @@ class TenantRow(Step):
         """The tenant itself: the values of its columns are the user's own once it exists."""
         return self.key
 
-    def _values(self) -> dict[str, sql.Composable]:
+    def row_values(self) -> dict[str, str]:
         """By column, the values of the new row."""
         values = {column: self.slug if column == self.tenant.key else self.name or self.slug for column in self.columns}
-        values[self.tenant.slug] = self.slug
-        return {column: sql.Literal(value) for column, value in values.items()}
+        return values | {self.tenant.slug: self.slug}
+
+    def _values(self) -> dict[str, sql.Composable]:
+        return {column: sql.Literal(value) for column, value in self.row_values().items()}
 
     _overriding: ClassVar[sql.SQL] = sql.SQL("")
 

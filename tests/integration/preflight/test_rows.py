@@ -309,6 +309,28 @@ def test_tenants_that_share_a_slug(database: Any) -> None:
     assert (found.count, found.refuses, found.forcible) == (2, True, False)
 
 
+def test_a_tenant_that_cannot_be_added(database: Any) -> None:
+    """Its slug is no number, and nobody knows its currency: refused before anything is changed; one that exists needs
+    neither."""
+    database.execute(
+        SHOP
+        + """
+        ALTER TABLE tenants ADD currency int NOT NULL DEFAULT 1;
+        ALTER TABLE tenants ALTER currency DROP DEFAULT;
+        """
+    )
+    spec = 'table = "tenants"\nquarantine = "unknown"'
+    tables = TABLES.replace('[["owner"]]', '[["owner"]]\norphans = "quarantine"')
+    (found,) = named(check(database, tables=tables, tenant=spec), "tenant-cannot-be-added")
+    assert (found.refuses, found.forcible) == (True, False)
+    assert found.message.endswith("currency is NOT NULL")
+    numbers = f'{spec}\nslug = "id"'
+    (found,) = named(check(database, tables=tables, tenant=numbers), "tenant-cannot-be-added")
+    assert "id is integer, and would be 'unknown'" in found.message
+    database.execute("INSERT INTO tenants VALUES (7, 'unknown', 1)")
+    assert named(check(database, tables=tables, tenant=spec), "tenant-cannot-be-added") == []
+
+
 @pytest.mark.pg(">= 18")
 def test_keys_over_a_period(database: Any) -> None:
     """A key of ours beside one would compare periods for equality, and refuse what lies within."""

@@ -24,7 +24,7 @@ from tenantry.execution.preflight.rls_bypass import around_findings, leaky_findi
 from tenantry.execution.preflight.roles import power_findings, role_findings
 from tenantry.execution.preflight.scope import Scope
 from tenantry.execution.preflight.server import free_bytes, server_findings, session_findings, space_findings
-from tenantry.execution.preflight.slugs import encoding_findings, slug_findings
+from tenantry.execution.preflight.slugs import encoding_findings, missing_findings, slug_findings
 from tenantry.model.finding import Finding
 from tenantry.model.name import JOURNAL_SCHEMA
 from tenantry.model.plan import Phase
@@ -72,6 +72,7 @@ def preflight(
         found += publication_findings(scope, facts, connection)
         found += unproved_findings(scope, facts, connection)
         found += slug_findings(scope, connection)
+        found += missing_findings(scope, connection)
         found += encoding_findings(plan.ownership.tenant, scope, connection)
         found += stray_findings(scope, connection)
     return tuple(sorted(map(_as_sentence, found), key=lambda finding: not finding.refuses))
