@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from daily import daily
 from tenantry import list_tenants, validate
 from tenantry.model.plan import Phase
 from tenantry.tenants.folder import read_manifest
@@ -29,12 +30,15 @@ def balances(one: Isolated) -> list[list[tuple[Any, ...]]]:
 @pytest.mark.server
 @pytest.mark.parametrize(
     ("name", "until"),
-    [
-        ("warehouse", Phase.CONTRACT),
-        ("enterprise", Phase.CONTRACT),
-        ("estoque", Phase.ISOLATE),
-        ("enterprise", Phase.DISTRIBUTE),
-    ],
+    daily(
+        [
+            ("warehouse", Phase.CONTRACT),
+            ("enterprise", Phase.DISTRIBUTE),
+            ("enterprise", Phase.CONTRACT),
+            ("estoque", Phase.ISOLATE),
+        ],
+        2,
+    ),
 )
 def test_there_and_back(name: str, until: Phase, isolated: Callable[..., Isolated], tmp_path: Path) -> None:
     """All types, circles, partitions, heirs, memberships, mixed rows, balances that may not go below zero, triggers that
