@@ -46,12 +46,17 @@ def _all_of(errors: Sequence[UsageError]) -> UsageError:
     if len(errors) == 1:
         return errors[0]
     source, _, _ = errors[0].message.partition(": ")
-    found = [f"{_without_source(error, source)}. {error.remedy}".removesuffix(" ") for error in errors]
+    found = [_sentence(_without_source(error, source), error.remedy) for error in errors]
     return UsageError(
         f"{source}: {len(errors)} entries do not fit the database",
         remedy="Correct all of them, then run the same command again.",
         details=found,
     )
+
+
+def _sentence(message: str, remedy: str) -> str:
+    end = "" if message.endswith(("?", "!")) else "."
+    return f"{message}{end} {remedy}".rstrip()
 
 
 def _without_source(error: UsageError, source: str) -> str:

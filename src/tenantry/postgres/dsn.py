@@ -92,5 +92,5 @@ def _malformed(message: str) -> str:
     quoted = re.search(r'(?:option|parameter:) "(\w+)"$', message)
     known = [option.keyword.decode() for option in Conninfo.get_defaults()]
     # What is quoted is a part of the string, whatever characters and line ends are in it.
-    reason = re.sub(r'(?s)^(missing "=" after |[^"]*)".*"', r"\1a part of it", message)
+    reason = re.sub(r'(?s)^(missing "=" after |[^"]*)".*"', r'\1"…"', message)
     return reason + (nearest(quoted.group(1), known) if quoted else "")

@@ -1,8 +1,11 @@
-"""A journal that another version of tenantry made."""
+"""A journal that another version of tenantry made, or another role."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from conftest import Command
 from servers import Database
@@ -42,3 +45,13 @@ def test_a_later_one(shop: Command, migrated: Database) -> None:
     migrated.execute("INSERT INTO tenantry.journal (version) VALUES (99)")
     refused = shop("rollback", "--confirm")
     assert (refused.status, "Use the newer tenantry" in refused.stderr) == (2, True), refused
+
+
+def test_of_another_role(shop: Command, migrated: Database, role: Callable[..., str]) -> None:
+    """A role that may not use the schema: a sentence that names the journal, whatever tables it owns."""
+    owner = role("LOGIN")
+    migrated.execute(f'ALTER TABLE usuarios OWNER TO "{owner}"')
+    for command in ("status", "migrate", "rollback --confirm"):
+        refused = shop(*command.split(), dsn=make_conninfo(migrated.dsn, user=owner))
+        assert (refused.status, "no privileges on the journal" in refused.stderr) == (3, True), refused
+        assert "Connect as the role that ran tenantry before." in refused.stderr

@@ -107,13 +107,16 @@ END
 $$;
 
 -- name: installed
-SELECT pg_catalog.to_regclass('tenantry.steps') IS NOT NULL;
+-- Not by to_regclass, which fails without USAGE of the schema.
+SELECT EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = 'tenantry' AND c.relname = 'steps');
 
 -- name: version
 SELECT max(version) FROM tenantry.journal;
 
 -- name: usable
-SELECT pg_catalog.has_schema_privilege('tenantry', 'usage') AND pg_catalog.has_table_privilege('tenantry.steps', 'select');
+SELECT CASE WHEN pg_catalog.has_schema_privilege('tenantry', 'usage')
+       THEN pg_catalog.has_table_privilege('tenantry.steps', 'select') ELSE false END;
 
 -- name: entries
 -- With the present names of columns that were renamed, NULL if they are gone.
