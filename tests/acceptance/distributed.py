@@ -10,10 +10,11 @@ import pytest
 from acceptance import depot
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
+from tenantry.execution.session import Session
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
-from tenantry.postgres.connect import Target
+from tenantry.postgres.connect import Target, connect
 
 NORTH, SOUTH = "the north", "the south"
 DISTRIBUTE = MigrateOptions(until=Phase.DISTRIBUTE, prepare=True, force=True, backup=BackupKind.NONE)
@@ -60,3 +61,54 @@ def assert_back(there: Depot, dump: str) -> None:
     back = rollback(there.target, RollbackOptions())
     assert [one for one in back.findings if one.severity.serious] == []
     assert there.database.dump() == dump
+
+
+TABLES = """
+WITH owned AS (
+  SELECT a.attrelid AS oid, a.attnum AS tenant FROM unnest(%(owned)s::text[], %(columns)s::text[]) AS t(name, col)
+  JOIN pg_attribute a ON a.attrelid = t.name::regclass AND a.attname = t.col
+), copied AS (SELECT t.name::regclass AS oid FROM unnest(%(copied)s::text[]) AS t(name)),
+every AS (SELECT oid FROM owned UNION SELECT oid FROM copied)
+"""
+RULES = {
+    "UNIQUE, PRIMARY KEY or EXCLUDE without the tenant": """
+      SELECT i.indexrelid::regclass FROM pg_index i JOIN owned o ON o.oid = i.indrelid
+      WHERE (i.indisunique OR i.indisexclusion) AND NOT o.tenant = ANY (i.indkey[0:i.indnkeyatts - 1])""",
+    "a foreign key without the tenant, or that sets it": """
+      SELECT c.conname FROM pg_constraint c JOIN owned o ON o.oid = c.conrelid LEFT JOIN owned p ON p.oid = c.confrelid
+      WHERE c.contype = 'f' AND (
+        p.oid IS NOT NULL AND NOT EXISTS (
+          SELECT FROM unnest(c.conkey, c.confkey) AS k(here, there) WHERE k.here = o.tenant AND k.there = p.tenant)
+        OR c.confupdtype <> 'a' OR c.condeferrable OR c.confdeltype IN ('n', 'd') AND o.tenant = ANY (c.conkey))""",
+    "a foreign key from a reference table to a distributed one": """
+      SELECT c.conname FROM pg_constraint c JOIN copied f ON f.oid = c.conrelid JOIN owned o ON o.oid = c.confrelid
+      WHERE c.contype = 'f'""",
+    "a row without a tenant": """
+      SELECT o.oid::regclass FROM owned o JOIN pg_attribute a ON a.attrelid = o.oid AND a.attnum = o.tenant
+      WHERE NOT a.attnotnull""",
+    "a generated tenant": """
+      SELECT o.oid::regclass FROM owned o JOIN pg_attribute a ON a.attrelid = o.oid AND a.attnum = o.tenant
+      WHERE a.attgenerated <> ''""",
+    "a trigger, enabled or not": """
+      SELECT t.tgname FROM pg_trigger t JOIN every e ON e.oid = t.tgrelid WHERE NOT t.tgisinternal""",
+    "a policy with a subquery, or RESTRICTIVE": """
+      SELECT p.polname FROM pg_policy p JOIN every e ON e.oid = p.polrelid
+      WHERE NOT p.polpermissive OR concat(p.polqual, p.polwithcheck) LIKE '%%{SUBLINK %%'""",
+    "inheritance": """
+      SELECT i.inhrelid::regclass FROM pg_inherits i JOIN every e ON e.oid IN (i.inhparent, i.inhrelid)
+      JOIN pg_class c ON c.oid = i.inhparent WHERE c.relkind <> 'p'""",
+}
+"""By what Citus refuses, a query of what it would refuse of the distributed tables and of those that are copied."""
+
+
+def refused_by_citus(target: Target, spec: Spec) -> set[str]:
+    """The rules that find something in a migrated database."""
+    with connect(target, purpose="rules") as connection:
+        ownership = Session.begin(target, connection, spec).plan.ownership
+        copied = dict.fromkeys((*ownership.shared, ownership.tenant.name))
+        names = {
+            "owned": [owned.table.identifier.as_string(None) for owned in ownership.owned],
+            "columns": [owned.column for owned in ownership.owned],
+            "copied": [name.identifier.as_string(None) for name in copied],
+        }
+        return {rule for rule, query in RULES.items() if connection.execute(TABLES + query, names).fetchall()}

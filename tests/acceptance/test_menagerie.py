@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from acceptance.menagerie import spec, table
-from acceptance.round_trip import there_and_back
+from acceptance.round_trip import Further, there_and_back
 from daily import daily
 from operator_runs import operated
 from servers import Database
@@ -16,6 +16,12 @@ from tenantry.model.plan import Phase
 from tenantry.model.verdict import serious
 
 pytestmark = [pytest.mark.server, pytest.mark.differs]
+
+
+@pytest.fixture(autouse=True, params=daily([False, True]), ids=["until contract", "until distribute"])
+def further(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them also goes on to the phase distribute, unless that is refused."""
+    monkeypatch.setattr(Further, "wanted", request.param)
 
 
 KEYS = {

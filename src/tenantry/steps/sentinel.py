@@ -293,8 +293,7 @@ class DropSharedUnique(Step):
         return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND {} IS NULL").format(self.table.oid, self.index.index.oid)
 
     def apply(self) -> tuple[Statement, ...]:
-        drop = sql.SQL("DROP INDEX IF EXISTS {}").format(self.index.index.identifier)
-        return (Statement(sql=drop, locks=(Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)),)
+        return self.index.revert({})
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         there = sql.SQL("SELECT {} IS NOT NULL").format(self.table.oid)

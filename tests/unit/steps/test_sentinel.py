@@ -148,7 +148,7 @@ def test_the_unique_index_of_rows_without_a_tenant() -> None:
         unique=True, only_shared="tenant_id",
     )  # fmt: skip
     step = DropSharedUnique(phase=Phase.DISTRIBUTE, table=SALES, index=index)
-    assert_statements(step.apply(), 'DROP INDEX IF EXISTS "public"."tenantry_sales__code_shared"')
+    assert_statements(step.apply(), 'DROP INDEX CONCURRENTLY IF EXISTS "public"."tenantry_sales__code_shared"')
     assert_statements(
         step.revert({}),
         'DROP INDEX CONCURRENTLY IF EXISTS "public"."tenantry_sales__code_shared"',

@@ -79,8 +79,8 @@ FINDINGS = {
         "ALTER TABLE {table} ALTER {column} DROP EXPRESSION, once the application writes it.",
     ),
     "distribute-refuses-partitions": (
-        "{table} is partitioned, and the keys of partitions cannot be replaced without a lock for as long as its rows"
-        " are read",
+        "{table} is partitioned: its keys would have to be replaced on all partitions in one transaction, which"
+        " tenantry does not do yet",
         "Copy it into a plain table, or do not distribute it yet.",
     ),
     "distribute-refuses-exclusion": (
