@@ -64,6 +64,7 @@ def _distribute(target: Target, spec: Spec) -> None:
     """The phase distribute, unless it is refused for what a database has."""
     found = plan(target, spec, until=Phase.DISTRIBUTE).findings
     refused = {one.name.removeprefix("distribute-refuses-") for one in found if one.refuses and not one.forcible}
+    print("distribute is refused for:" if refused else "distribute is not refused", *sorted(refused))
     if refused:
         assert refused <= REFUSALS
         return
