@@ -775,7 +775,7 @@ def _mixed(cursor: psycopg.RawCursor[Any], rows: Sequence[tuple[Any, ...]], role
     """Whether a table that is to be altered has partitions that `role` does not own, so that only tenantry's role may
     alter it.
 
-    Raises Refused if CHECK constraints would run functions of somebody else's in it.
+    Raises Refused if CHECK constraints would run functions of other owners in it.
     """
     names = [sql.Identifier(schema, name).as_string(None) for schema, name, *_ in rows]
     mixed, constraint = cursor.execute(_QUERIES["mixed"], [names, role]).fetchone() or (False, None)

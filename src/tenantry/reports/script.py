@@ -8,7 +8,7 @@ from tenantry.model.plan import ExecutionMode, Phase, Statement
 from tenantry.steps import Step
 
 HEADER = """\
--- The plan for {database}, {server}, as tenantry migrate would apply it: the {count} steps that are not in force.
+-- The plan for {database}, {server}, as tenantry migrate would apply it: the {count} steps that are not applied yet.
 --
 -- migrate does more than this script can: it tries again where a lock is not to be had, fills in batches beside the
 -- running application, keeps a journal so that it can go on and go back, and refuses where rows are in doubt. What this

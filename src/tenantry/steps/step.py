@@ -56,8 +56,8 @@ class Step(ABC):
     journaled: ClassVar[bool] = False
     """True if the catalog alone cannot tell its state: it is applied only if the journal records it, too."""
     compared: ClassVar[bool] = False
-    """True if its definition cannot change by itself once it is applied, so that another definition means that someone
-    has altered it."""
+    """True if its definition cannot change by itself once it is applied, so that another definition means that another
+    session has altered it."""
     in_place: ClassVar[bool] = False
     """True if applying it replaces an earlier step of the same key completely, so that the earlier one need not be
     reverted first."""

@@ -36,7 +36,7 @@ _TOKEN = sql.SQL(
     "(SELECT pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to("
     "pg_catalog.concat(secret.value, pg_catalog.pg_current_xact_id()), 'UTF8')), 'hex') FROM {} AS secret)"
 ).format(SECRET.identifier)
-"""The secret as used in this transaction, worthless in another one if somebody reads it."""
+"""The secret as used in this transaction, worthless in another one, if another role reads it."""
 BEGIN_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, {}, true);").format(sql.Literal(ADOPTING), _TOKEN)
 END_UPDATE = sql.SQL("PERFORM pg_catalog.set_config({}, '', true), {};").format(sql.Literal(ADOPTING), PINNED_AGAIN)
 DECLARE_OURS = sql.SQL("ours boolean;")

@@ -31,7 +31,7 @@ def test_all_of_a_plan() -> None:
             inside = False
         assert not (inside and "CONCURRENTLY" in line)
     assert not inside
-    assert f"the {len(parts())} steps that are not in force" in text
+    assert f"the {len(parts())} steps that are not applied yet" in text
 
 
 def test_fills_are_templates() -> None:
