@@ -37,7 +37,7 @@ def source(schema: Schema, name: Name, *, managed: Mapping[Name, str], created: 
 def rows_of(table: TableCopy) -> sql.Composable:
     """The table as FROM names it: with its partitions, without its inheritance children, which are copied
     separately."""
-    return (sql.SQL("ONLY {}") if table.leaves == (table.table,) else sql.SQL("{}")).format(table.table.identifier)
+    return table.table.from_item(only=table.leaves == (table.table,))
 
 
 def selected(columns: Sequence[CopiedColumn]) -> sql.Composable:

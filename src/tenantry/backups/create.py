@@ -25,6 +25,7 @@ from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.schema import Kind, ManagedObjects
 from tenantry.model.size import readable
 from tenantry.model.spec import Spec
+from tenantry.model.wording import counted
 from tenantry.postgres.backups import Backups, table_bytes
 from tenantry.postgres.catalog import EVERY_SCHEMA, read_schema
 from tenantry.postgres.connect import Target, connect
@@ -192,7 +193,7 @@ def _dump(making: BackupRun, id: str, folder: Path, tables: Sequence[TableCopy])
 
 
 def _telling(observer: Observer) -> Callable[[TableCopy], None]:
-    return lambda table: observer(Reading(f"the backup: {table.table}, {table.rows:,} rows"))
+    return lambda table: observer(Reading(f"the backup: {table.table}, {counted(table.rows, 'row')}"))
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Target:
 
     @property
     def rows(self) -> sql.Composable:
-        return (sql.SQL("ONLY {} AS t") if self.only else sql.SQL("{} AS t")).format(self.table.identifier)
+        return sql.SQL("{} AS t").format(self.table.from_item(only=self.only))
 
     @property
     def names(self) -> sql.Composable:

@@ -9,7 +9,6 @@ from psycopg import sql
 
 from tenantry.checks.base import PARENT, ROW, Check, CheckContext, QueryCheck, Reference, column, missing
 from tenantry.checks.enforcement import enforcement
-from tenantry.checks.scan import plainly
 from tenantry.checks.unfilled import unfilled_tables
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
@@ -167,7 +166,7 @@ def _searched(context: CheckContext, table: Name, path: Path, label: str) -> Ite
         remedy="Correct the reference, or insert the missing row.",
         question=QueryCheck(
             query=sql.SQL("SELECT {} FROM {} AS t WHERE {} AND NOT EXISTS (SELECT {}{})").format(
-                sql.SQL(", ").join(column(name) for name in shown), plainly(table, context.live),
+                sql.SQL(", ").join(column(name) for name in shown), context.live.as_referenced(table),
                 sql.SQL(" AND ").join(given), _chain(context, path), agree,
             )
         ),
@@ -179,7 +178,7 @@ def _chain(context: CheckContext, path: Path) -> sql.Composed:
     found, conditions, at = [], [], ROW
     for number, hop in enumerate(path.hops, start=1):
         alias = PARENT if number == len(path.hops) else sql.Identifier(f"h{number}")
-        found.append(sql.SQL("{} AS {}").format(plainly(hop.parent, context.live), alias))
+        found.append(sql.SQL("{} AS {}").format(context.live.as_referenced(hop.parent), alias))
         conditions.append(equal(alias, hop.parent_columns, at, hop.columns, hop.operators))
         at = alias
     return sql.SQL("FROM {} WHERE {}").format(sql.SQL(", ").join(found), sql.SQL(" AND ").join(conditions))
@@ -221,7 +220,7 @@ def _cycles(context: CheckContext, table: Table) -> Iterator[Check]:
 def _circling(context: CheckContext, table: Table, key: ForeignKey) -> sql.Composed:
     """A circle is found from its smallest row: its reference leads to a larger one, and the walk never visits smaller
     ones. So if all references lead to smaller rows, as in numbered rows, it takes one scan."""
-    source, shown = plainly(table.name, context.live), table.primary_key or key.parent_columns
+    source, shown = context.live.as_referenced(table.name), table.primary_key or key.parent_columns
     plain = all(schema == "pg_catalog" for schema, _ in key.operators)
 
     def values(columns: tuple[str, ...], alias: str) -> sql.Composed:

@@ -96,24 +96,16 @@ def source(check: Check, schema: Schema, relation: Name | None = None) -> sql.Co
     `relation` is the partition that is read, else the partitioned table; `schema` is the current one.
     """
     at = ROW
-    found = sql.SQL("FROM {} AS t").format(plainly(relation or check.table, schema))
+    found = sql.SQL("FROM {} AS t").format(schema.as_referenced(relation or check.table))
     hops = check.question.path.hops if isinstance(check.question, Reference) else ()
     for number, hop in enumerate(hops, start=1):
         alias = PARENT if number == len(hops) else sql.Identifier(f"h{number}")
         found = sql.SQL("{} LEFT JOIN {} AS {} ON {}").format(
-            found, plainly(hop.parent, schema), alias,
+            found, schema.as_referenced(hop.parent), alias,
             equal(alias, hop.parent_columns, at, hop.columns, hop.operators),
         )  # fmt: skip
         at = alias
     return found
-
-
-def plainly(table: Name, schema: Schema) -> sql.Composable:
-    """A table as foreign keys see it: without its inheritance children, but with its partitions."""
-    known = schema.tables.get(table)
-    if known is not None and known.kind is Kind.PARTITIONED:
-        return table.identifier
-    return sql.SQL("ONLY {}").format(table.identifier)
 
 
 def fused(context: CheckContext, checks: Iterable[Check]) -> Iterator[Scan]:
@@ -142,7 +134,7 @@ def _scan(context: CheckContext, relation: Table, table: Name, checks: list[Chec
     return Scan(
         table=table, relation=relation.name, checks=tuple(checks), joined=joined,
         source=source(first, context.live, relation.name) if first is not None
-        else sql.SQL("FROM {} AS t").format(plainly(relation.name, context.live)),
+        else sql.SQL("FROM {} AS t").format(context.live.as_referenced(relation.name)),
         # The results of a join are grouped only if they are to be shown by tenant.
         tenant=tenant if not joined or context.detailed else None,
     )  # fmt: skip

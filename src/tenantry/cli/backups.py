@@ -220,7 +220,7 @@ def _holds(backup: Backup) -> str:
 
 
 def _rows(backup: Backup) -> str:
-    return f"{counted(len(backup.tables), 'table')}, {backup.rows:,} rows"
+    return f"{counted(len(backup.tables), 'table')}, {counted(backup.rows, 'row')}"
 
 
 def _when(time: datetime | None) -> str:

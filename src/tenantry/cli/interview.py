@@ -13,6 +13,7 @@ from tenantry.discovery.proposal import Background
 from tenantry.errors import Interrupted, UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.model.spec import Spec, is_slug
+from tenantry.model.wording import counted
 from tenantry.reports.text import visible
 
 REASONS = 6
@@ -90,7 +91,7 @@ class _Interview:
     def _show(self, question: Question, same: list[Question], left: int) -> None:
         terminal = self.terminal
         terminal.show("")
-        rows = "1 row" if question.rows == 1 else f"{question.rows:,} rows"
+        rows = counted(question.rows, "row")
         terminal.item("undecided ", visible(f"{question.part.name}, {rows} ({left} left)"), style="yellow",
                       body_style="bold")  # fmt: skip
         terminal.item("  ", visible(question.why))

@@ -81,9 +81,9 @@ class PhaseTotal:
         facts = [counted(self.steps, "step")]
         facts.append(counted(len(self.tables), "table"))
         if self.rows:
-            facts.append(f"{self.rows:,} rows")
+            facts.append(counted(self.rows, "row"))
         if 0 < self.kept < self.steps:
-            facts.append(f"{self.kept:,} steps kept")
+            facts.append(f"{counted(self.kept, 'step')} kept")
         took = Text(f"  ({duration(self.milliseconds / 1000)})", style="dim")
         return (
             Text.assemble((f"{DONE[self.action]} ", "green"), (str(self.phase), "bold"), f"  {', '.join(facts)}") + took
@@ -365,7 +365,7 @@ def step_line(event: StepEvent, *, width: int) -> Text:
     """A finished step; a narrow terminal cuts the title, not the time."""
     facts = [duration(event.milliseconds / 1000)]
     if event.rows is not None:
-        facts.append(f"{event.rows:,} rows")
+        facts.append(counted(event.rows, "row"))
     if event.tries > 1:
         facts.append(f"{event.tries} tries")
     took = Text(f"  ({', '.join(facts)})", style="dim")

@@ -32,7 +32,7 @@ def _summary(run: RunSummary) -> str:
     if run.steps:
         facts.append(counted(run.steps, "step"))
     if run.rows:
-        facts.append(f"{run.rows:,} rows")
+        facts.append(counted(run.rows, "row"))
     if run.steps:
         facts.append(f"longest wait for a lock {duration(run.longest_lock)}")
     if run.retries:

@@ -12,7 +12,7 @@ from psycopg import sql
 from tenantry.commands.running import refuse_during_move
 from tenantry.errors import Refused
 from tenantry.execution.session import open_session
-from tenantry.model.name import Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.wording import counted
 from tenantry.postgres.backups import Backups
 from tenantry.postgres.connect import Target
@@ -81,7 +81,7 @@ def _statements(connection: psycopg.Connection[Any], held: JournalUsage) -> tupl
     if not (held.steps or held.used):
         return (sql.Composed([sql.SQL(_QUERIES["drop_schema"].decode())]),)
     copies = [
-        Name("tenantry", copy.copy) for backup in Backups(connection).all() for copy in backup.tables if copy.copy
+        Name(JOURNAL_SCHEMA, copy.copy) for backup in Backups(connection).all() for copy in backup.tables if copy.copy
     ]
     dropped = [sql.SQL("DROP TABLE IF EXISTS {}").format(name.identifier) for name in copies]
     return (*dropped, sql.Composed([sql.SQL(_QUERIES["drop_journal"].decode())]))

@@ -152,14 +152,14 @@ def _hop(key: ForeignKey) -> Hop:
 
 def _chain(hops: Sequence[Hop], target: Name, schema: Schema, tenant_maps: TenantMaps) -> sql.Composed:
     """The tables between the row and the last hop, and the tenant map at its end."""
-    places: list[sql.Composable] = [sql.SQL("{} AS h0").format(_plainly(hops[0].parent, schema))]
+    places: list[sql.Composable] = [sql.SQL("{} AS h0").format(schema.as_referenced(hops[0].parent))]
     for number, hop in enumerate(hops[1:], start=1):
         last = number == len(hops) - 1
         alias = "x" if last else f"h{number}"
         columns = [tenant_maps.column(target, name) if last else sql.Identifier(name) for name in hop.parent_columns]
         places.append(
             sql.SQL("{} AS {} ON {}").format(
-                tenant_maps.source(target) if last else _plainly(hop.parent, schema),
+                tenant_maps.source(target) if last else schema.as_referenced(hop.parent),
                 sql.Identifier(alias),
                 sql.SQL(" AND ").join(
                     compared(
@@ -172,11 +172,3 @@ def _chain(hops: Sequence[Hop], target: Name, schema: Schema, tenant_maps: Tenan
             )
         )
     return sql.SQL(" JOIN ").join(places)
-
-
-def _plainly(table: Name, schema: Schema) -> sql.Composable:
-    """A foreign key sees a table without its inheritance children, and a partitioned table with its partitions."""
-    found = schema.tables.get(table)
-    if found is not None and found.kind is Kind.PARTITIONED:
-        return table.identifier
-    return sql.SQL("ONLY {}").format(table.identifier)

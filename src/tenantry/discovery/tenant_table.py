@@ -11,6 +11,7 @@ from tenantry.errors import UsageError, nearest
 from tenantry.model.name import Name
 from tenantry.model.schema import Kind, Schema, Table
 from tenantry.model.spec import TenantPart
+from tenantry.model.wording import counted
 from tenantry.planning.ownership import KEY_TYPES
 
 # From words with a single meaning to words that often mean something else. The first tier with a match decides.
@@ -56,7 +57,7 @@ class Candidate:
     @property
     def evidence(self) -> str:
         """The evidence for it and against it, in a sentence."""
-        rows = f", about {self.rows:,} rows" if self.rows else ""
+        rows = f", about {counted(int(self.rows), 'row')}" if self.rows else ""
         said = f"{self.table}: {len(self.reached)} tables lead to it, {self.direct} of them directly{rows}"
         return f"{said}; it cannot be used: {self.problem}" if self.problem else said
 

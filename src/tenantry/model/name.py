@@ -65,6 +65,10 @@ class Name:
     def identifier(self) -> sql.Identifier:
         return sql.Identifier(self.schema, self.name)
 
+    def from_item(self, *, only: bool) -> sql.Composed:
+        """The relation as an item of FROM; with `only`, without its partitions and inheritance children."""
+        return sql.SQL("ONLY {}" if only else "{}").format(self.identifier)
+
     @property
     def regclass(self) -> sql.Composed:
         """A literal of type regclass, which fails if the relation does not exist."""

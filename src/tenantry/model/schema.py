@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 
+from psycopg import sql
+
 from tenantry.model.name import Name
 
 
@@ -280,6 +282,11 @@ class Schema:
     def topmost(self, name: Name) -> Name:
         """The topmost partitioned table of which the table is a partition; otherwise the table itself."""
         return list(self.lineage(name))[-1]
+
+    def as_referenced(self, name: Name) -> sql.Composed:
+        """A table as foreign keys see it, as an item of FROM: with its partitions, without its inheritance children."""
+        table = self.tables.get(name)
+        return name.from_item(only=table is None or table.kind is not Kind.PARTITIONED)
 
     def heirs(self, name: Name) -> Iterator[Table]:
         """Tables that inherit from `name` by INHERITS, at any depth; each once, even if there are several paths to

@@ -36,7 +36,7 @@ class SelectedTable:
     def rows(self) -> sql.Composable:
         """The table as FROM names it: with its partitions, without its inheritance children, which are separate tables
         here."""
-        return (sql.SQL("ONLY {}") if self.leaves == (self.name,) else sql.SQL("{}")).format(self.name.identifier)
+        return self.name.from_item(only=self.leaves == (self.name,))
 
     def belongs(self, key: str, alias: str = "t") -> sql.Composed:
         """A condition over the row `alias`: it belongs to the tenant with this key."""

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from tenantry.model.name import JOURNAL_SCHEMA
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "housekeeping.sql")
@@ -30,7 +31,7 @@ def old_runs(connection: psycopg.Connection[Any], days: int) -> OldRuns:
     kept = {id for (id,) in connection.execute(_QUERIES["newest"])}
     tables = [table for (table,) in connection.execute(_QUERIES["referring"])]
     for table in tables:
-        query = sql.SQL("SELECT DISTINCT run FROM {}").format(sql.Identifier("tenantry", table))
+        query = sql.SQL("SELECT DISTINCT run FROM {}").format(sql.Identifier(JOURNAL_SCHEMA, table))
         kept |= {id for (id,) in connection.execute(query)}
     ids = tuple(id for (id,) in connection.execute(_QUERIES["old"], {"days": days, "kept": list(kept)}))
     events = connection.execute(_QUERIES["events"], {"runs": list(ids)}).fetchone()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from psycopg import sql
 
 from tenantry.model.ledger import Ledger
+from tenantry.model.name import JOURNAL_SCHEMA
 from tenantry.model.plan import Statement
 
 # `snapshot`: rows that it does not show have not been checked by a reconciliation yet. `watched`: the triggers at that
@@ -86,5 +87,5 @@ def forget_reviews(ledger: Ledger) -> tuple[Statement, ...]:
             sql=sql.SQL("DELETE FROM {} WHERE ledger = {}").format(table, sql.Literal(ledger.called)),
             when=sql.SQL("SELECT pg_catalog.to_regclass({}) IS NOT NULL").format(sql.Literal(table.as_string(None))),
         )
-        for table in (sql.Identifier("tenantry", name) for name in ("reconciliations", "discrepancies", "drifts"))
+        for table in (sql.Identifier(JOURNAL_SCHEMA, name) for name in ("reconciliations", "discrepancies", "drifts"))
     )

@@ -29,7 +29,7 @@ def test_a_phase() -> None:
     total = PhaseTotal(phase=Phase.ENFORCE)
     for one in (event(rows=1500, milliseconds=2000), event(StepAction.KEPT), event(milliseconds=1000)):
         total.add(one)
-    assert total.line().plain == "✓ enforce  3 steps, 1 table, 1,500 rows, 1 steps kept  (3.0 s)"
+    assert total.line().plain == "✓ enforce  3 steps, 1 table, 1,500 rows, 1 step kept  (3.0 s)"
 
 
 def test_a_step() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from tenantry.checks.base import ROW, Check, CheckContext, Rows, column
-from tenantry.checks.scan import leaves, plainly
+from tenantry.checks.scan import leaves
 from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.model.ownership import Owned
 from tenantry.model.schema import Schema
@@ -162,7 +162,7 @@ def image_of(schema: Schema, table: Name) -> Image:
     known = schema.tables[table]
     types = {one.name: one.type for one in known.columns}
     return Image(
-        target=plainly(table, schema), keys=known.primary_key,
+        target=schema.as_referenced(table), keys=known.primary_key,
         columns=tuple(one.name for one in known.columns if not one.generated),
         key_types=tuple(types[name] for name in known.primary_key),
     )  # fmt: skip

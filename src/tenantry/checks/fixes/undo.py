@@ -62,7 +62,7 @@ class UndoMethod:
 
     @property
     def target(self) -> sql.Composed:
-        return sql.SQL("ONLY {}" if self.only else "{}").format(self.record.relation.identifier)
+        return self.record.relation.from_item(only=self.only)
 
     @property
     def match(self) -> sql.Composed:

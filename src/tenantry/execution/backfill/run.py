@@ -34,6 +34,7 @@ from tenantry.execution.backfill.workers import (
 )
 from tenantry.execution.events import FillFinished, FillStarted, Observer
 from tenantry.model.name import Name
+from tenantry.model.wording import counted
 from tenantry.steps.fill import Backfill, RelationFill
 
 
@@ -106,8 +107,9 @@ class Probe:
         names = [name for one in unfinished for name in names_of_holders(self.control, worker, one)]
         count = sum(int(self.ask(one.relation, one.count(since))) for one in unfinished)
         return Failed(
-            f"{count} rows of {', '.join(str(one.relation) for one in unfinished)} were locked by other sessions"
-            f" for {waited:.0f} s" + (f": {'; '.join(names)}" if names else ""),
+            f"{counted(count, 'row')} of {', '.join(str(one.relation) for one in unfinished)}"
+            f" {'was' if count == 1 else 'were'} locked by other sessions for {waited:.0f} s"
+            + (f": {'; '.join(names)}" if names else ""),
             remedy=f"wait until those transactions end, or end them, then {AGAIN}",
             details=names,
         )
