@@ -46,6 +46,13 @@ def move(
     abort: Annotated[
         bool, typer.Option("--abort", help="End a move that is not complete: the tenant stays where it is.")
     ] = False,
+    init: Annotated[
+        bool,
+        typer.Option(
+            "--init", help="First prepare an empty target: with the schema, the shared rows and the journal of the"
+            " source, by pg_dump and pg_restore.",
+        ),
+    ] = False,
     replicate_from: Annotated[
         str | None,
         typer.Option(
@@ -76,9 +83,11 @@ def move(
         raise UsageError("--max-pause must be more than 0")
     if abort and dry_run:
         raise UsageError("--abort and --dry-run exclude each other", remedy="Omit one of them.")
+    if init and (abort or dry_run):
+        raise UsageError("--init excludes --abort and --dry-run", remedy="Omit it.")
     spec = terminal.spec()
     chosen = MoveOptions(
-        max_pause=max_pause.total_seconds(), replicate_from=replicate_from, location=location,
+        init=init, max_pause=max_pause.total_seconds(), replicate_from=replicate_from, location=location,
         lock_timeout=lock_timeout, lock_budget=lock_budget,
     )  # fmt: skip
     with resolve_target(to) as other:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from tenantry.commands.running import interruptible, run, second_database
+from tenantry.commands.running import Run, interruptible, run, second_database
 from tenantry.commands.tenant_rows import refuse_staying
 from tenantry.errors import Refused, UsageError
 from tenantry.execution.events import Notice, Observer, Reading, ignore
@@ -32,7 +32,8 @@ from tenantry.postgres.replication import (
     set_identity,
 )
 from tenantry.tenants.move import TenantMove
-from tenantry.tenants.move_checks import MoveChecks
+from tenantry.tenants.move_checks import MoveChecks, refuse_unprepared
+from tenantry.tenants.move_init import TargetInit
 from tenantry.tenants.removal import TenantRemoval
 from tenantry.tenants.scope import TenantScope
 
@@ -42,12 +43,13 @@ MAX_PAUSE = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveOptions:
-    """How a tenant is moved. `max_pause` is for how many seconds its writes may be refused at a time. `replicate_from`
-    is how the target's server connects to the source's, if not as tenantry does. `location` is what the directory of
-    tenants then says of where the tenant is; by default host, port and database. Lock times in seconds; by default the
-    spec's."""
+    """How a tenant is moved. `max_pause` is for how many seconds its writes may be refused at a time. `init`: a target
+    that is empty is prepared first. `replicate_from` is how the target's server connects to the source's, if not as
+    tenantry does. `location` is what the directory of tenants then says of where the tenant is; by default host, port
+    and database. Lock times in seconds; by default the spec's."""
 
     max_pause: float = MAX_PAUSE
+    init: bool = False
     replicate_from: str | None = None
     location: str | None = None
     lock_timeout: float | None = None
@@ -137,6 +139,8 @@ def move_tenant(
         second_database(current, to, purpose="move", refuse=partial(_refuse_same, current.connection)) as there,
     ):
         other = there.connection
+        if options.init:
+            _init(target, current, to, other, spec)
         scopes = _scopes(target, current.connection, to, other, spec, current.id, current.observer)
         policy = _policy(spec, options)
         checks, found = _checks(scopes, slug, policy)
@@ -224,6 +228,15 @@ def abort_move(
         there.finish(outcome)
         current.finish(outcome, reported_outcome=f"{outcome}; {counted(rows, 'copied row')} deleted at the target")
     return MoveAborted(tenant=checks.tenant, rows=rows)
+
+
+def _init(target: Target, current: Run, to: Target, other: Connection, spec: Spec) -> None:
+    """Prepare an empty target. Raises Refused if the source is not prepared itself, or the target is not empty."""
+    session = Session.begin(target, current.connection, spec, distribute=True)
+    source = TenantScope.of(session, run=current.id, observer=current.observer)
+    refuse_unprepared("source", source)
+    if TargetInit(source=source, to=to, connection=other).run():
+        current.observer(Notice("The target has the schema, the shared rows and the journal of the source"))
 
 
 def _refuse_same(connection: Connection, other: Connection) -> None:

@@ -153,6 +153,29 @@ def identity_restored(connection: Connection, oid: int, before: Sequence[Any]) -
     return name, sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(name.identifier, chosen)
 
 
+def read_columns(connection: Connection, tables: Sequence[Name]) -> frozenset[str]:
+    """The columns of these tables as they are now, for comparison with those of another database."""
+    asked = {"names": [name.identifier.as_string(None) for name in tables]}
+    return frozenset(text for (text,) in connection.execute(_QUERIES["columns"], asked))
+
+
+def foreign_objects(connection: Connection) -> list[str]:
+    """The first objects of users in a database, in words, without those of extensions; empty in a new database."""
+    return [text for (text,) in connection.execute(_QUERIES["foreign_objects"]).fetchall()]
+
+
+def read_column_names(connection: Connection) -> list[tuple[str, str, str]]:
+    """Of each column that the journal has: its table, its present name, and the name that the journal knows."""
+    return connection.execute(_QUERIES["column_names"]).fetchall()
+
+
+def write_column_names(connection: Connection, columns: Sequence[tuple[str, str, str]]) -> None:
+    """Record them in another database with the same tables, whose columns may have other numbers."""
+    tables, present, names = ([one[place] for one in columns] for place in range(3))
+    asked = {"tables": tables, "columns": present, "names": names}
+    connection.execute(_QUERIES["write_column_names"], asked)
+
+
 def has_publication(connection: Connection, name: str) -> bool:
     return connection.execute(_QUERIES["publication"], {"name": name}).fetchone() is not None
 

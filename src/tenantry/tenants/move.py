@@ -278,7 +278,9 @@ class TenantMove:
 
     def _refuse_unlike(self) -> None:
         """Whatever may have changed on either side since the beginning."""
-        problems = [*self.checks.shared(), *self.checks.broken_references()]
+        problems = [
+            *self.checks.changed_columns(), *self.checks.shared(), *self.checks.broken_references(),
+        ]  # fmt: skip
         if problems:
             raise Refused(
                 f"The target cannot take over the tenant: {problems[0]}",

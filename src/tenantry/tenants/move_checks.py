@@ -20,7 +20,14 @@ from tenantry.model.wording import counted
 from tenantry.planning.diff import differing
 from tenantry.planning.tenant_selection import SelectedTable
 from tenantry.postgres.backups import set_stable_text_format
-from tenantry.postgres.replication import Capacity, ReplicatedTable, is_session_of, read_capacity, read_table
+from tenantry.postgres.replication import (
+    Capacity,
+    ReplicatedTable,
+    is_session_of,
+    read_capacity,
+    read_columns,
+    read_table,
+)
 from tenantry.tenants.removal import TenantRemoval
 from tenantry.tenants.scope import TenantScope
 
@@ -46,21 +53,7 @@ class MoveChecks:
         if is_session_of(self.target.connection, self.source.connection):
             raise Refused("The source and the target are the same database", remedy="Name another database by --to.")
         for name, scope in self._sides:
-            version = scope.connection.info.server_version
-            if version < OLDEST:
-                raise Refused(
-                    f"The {name} is PostgreSQL {version // 10000}: a move needs PostgreSQL 15 or newer on both sides",
-                    remedy="Upgrade that server; or use `tenantry tenants export` and `import`.",
-                )
-            comparison = survey(scope.connection, scope.session.plan, scope.session.entries, exact=False)
-            missing = [step for step in scope.session.plan.steps if step.key not in comparison.in_force]
-            if missing or not any(step.phase is Phase.DISTRIBUTE for step in scope.session.plan.steps):
-                first = f", the first of them {missing[0].key}" if missing else ""
-                raise Refused(
-                    f"The {name} is not prepared for a move: {len(missing)} steps are not applied{first}",
-                    remedy="Run `tenantry migrate --until distribute --prepare` there: only then unique keys contain"
-                    " the tenant.",
-                )
+            refuse_unprepared(name, scope)
 
     @cached_property
     def _sides(self) -> tuple[tuple[str, TenantScope], ...]:
@@ -168,6 +161,13 @@ class MoveChecks:
         if found.global_keys and not of_tenants:
             yield f"{table.name} at the {side} has a unique key without the tenant: {', '.join(found.global_keys)}"
 
+    def changed_columns(self) -> Iterator[str]:
+        """Columns that one side has now and the other does not: since the beginning somebody has changed a table."""
+        names = [table.name for table in self.tables]
+        here, there = (read_columns(scope.connection, names) for _, scope in self._sides)
+        yield from (f"the target does not have the column {text}" for text in sorted(here - there))
+        yield from (f"the source does not have the column {text}" for text in sorted(there - here))
+
     # --- rows
 
     def tenant_there(self) -> Iterator[str]:
@@ -251,3 +251,22 @@ def _differences(here: Table, there: Table) -> Iterator[str]:
         (one.columns, one.parent) for one in there.foreign_keys
     }:
         yield f"{here.name} has other foreign keys at the target"
+
+
+def refuse_unprepared(name: str, scope: TenantScope) -> None:
+    """Raises Refused if a side, the source or the target by `name`, is too old, or not migrated through distribute."""
+    version = scope.connection.info.server_version
+    if version < OLDEST:
+        raise Refused(
+            f"The {name} is PostgreSQL {version // 10000}: a move needs PostgreSQL 15 or newer on both sides",
+            remedy="Upgrade that server; or use `tenantry tenants export` and `import`.",
+        )
+    comparison = survey(scope.connection, scope.session.plan, scope.session.entries, exact=False)
+    missing = [step for step in scope.session.plan.steps if step.key not in comparison.in_force]
+    if missing or not any(step.phase is Phase.DISTRIBUTE for step in scope.session.plan.steps):
+        first = f", the first of them {missing[0].key}" if missing else ""
+        raise Refused(
+            f"The {name} is not prepared for a move: {len(missing)} steps are not applied{first}",
+            remedy="Run `tenantry migrate --until distribute --prepare` there: only then unique keys contain"
+            " the tenant.",
+        )

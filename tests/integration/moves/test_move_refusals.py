@@ -155,6 +155,9 @@ def test_the_target_changes_on_the_way(pair: Pair) -> None:
     pair.target.execute("DELETE FROM units WHERE code = 'm'")
     assert "units, shared by all tenants, has other rows at the target" in refusal(pair)
     pair.target.execute("INSERT INTO units VALUES ('m', 'metre')")
+    pair.target.execute("ALTER TABLE notes ADD COLUMN extra integer")
+    assert "the source does not have the column public.notes.extra integer" in refusal(pair)
+    pair.target.execute("ALTER TABLE notes DROP COLUMN extra")
     pair.target.execute("UPDATE items SET note = 'changed there' WHERE id = (SELECT min(id) FROM items)")
     said = refusal(pair)
     assert "public.items has 40 rows of the tenant at the target, and 40 at the source, with other values" in said

@@ -107,3 +107,40 @@ FROM pg_catalog.pg_replication_slots WHERE slot_name = %(name)s
 -- Whether the session with this process and this name is one of the connected database.
 SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %(pid)s AND application_name = %(application)s
                AND datname = pg_catalog.current_database())
+
+-- name: columns
+-- The columns of these tables now, each as one text.
+SELECT pg_catalog.format('%%I.%%I.%%I %%s%%s%%s', n.nspname, c.relname, a.attname,
+                         pg_catalog.format_type(a.atttypid, a.atttypmod),
+                         CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END,
+                         CASE WHEN a.attgenerated <> '' THEN ' GENERATED' ELSE '' END)
+FROM pg_catalog.unnest(%(names)s::text[]) AS given (name)
+JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given.name)
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+
+-- name: foreign_objects
+-- Tables, views, sequences, types and functions of the user's, and the schema tenantry; not those of extensions.
+SELECT pg_catalog.pg_describe_object(o.class, o.oid, 0)
+FROM (SELECT 'pg_class'::regclass, oid, relnamespace FROM pg_catalog.pg_class WHERE relkind <> ALL ('{i,I,t}'::"char"[])
+      UNION ALL SELECT 'pg_proc'::regclass, oid, pronamespace FROM pg_catalog.pg_proc
+      UNION ALL SELECT 'pg_namespace'::regclass, oid, oid FROM pg_catalog.pg_namespace WHERE nspname = 'tenantry'
+     ) AS o (class, oid, namespace)
+JOIN pg_catalog.pg_namespace n ON n.oid = o.namespace
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\_temp%%'
+  AND n.nspname NOT LIKE 'pg\_toast%%'
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = o.class AND d.objid = o.oid AND d.deptype = 'e')
+ORDER BY 1 LIMIT 10
+
+-- name: column_names
+SELECT k.relation::text, a.attname::text, k.name
+FROM tenantry.columns AS k JOIN pg_catalog.pg_attribute a ON a.attrelid = k.relation AND a.attnum = k.attnum
+WHERE NOT a.attisdropped
+
+-- name: write_column_names
+INSERT INTO tenantry.columns (relation, attnum, name)
+SELECT a.attrelid, a.attnum, given.name
+FROM unnest(%(tables)s::text[], %(columns)s::text[], %(names)s::text[]) AS given ("table", "column", name)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass(given."table") AND a.attname = given."column"
+WHERE a.attnum > 0 AND NOT a.attisdropped
+ON CONFLICT (relation, attnum) DO NOTHING

@@ -1,0 +1,107 @@
+"""Preparing an empty database as the target of moves: with the schema of the source and its journal, the rows that all
+tenants share, and those tenants that every database of the business has. pg_dump and pg_restore do most of it, in one
+transaction of the target."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from psycopg import sql
+from psycopg.rows import tuple_row
+
+from tenantry.errors import Refused
+from tenantry.execution.events import Reading
+from tenantry.model.backup import PREFIX
+from tenantry.model.name import JOURNAL_SCHEMA, Name
+from tenantry.postgres.connect import Target
+from tenantry.postgres.programs import Running, program
+from tenantry.postgres.replication import Connection, foreign_objects, read_column_names, write_column_names
+from tenantry.tenants.scope import TenantScope
+
+NOT_COPIED = (
+    "runs", "events", "progress", "filled", "backups", "fixes", "fixed_rows", "removals", "moves", "columns",
+    "reconciliations", "discrepancies", "drifts",
+)  # fmt: skip
+"""Tables of the journal that tell what happened to this database and its rows, or contain numbers of columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetInit:
+    """Prepares the database `to`, over a connection in autocommit mode. What it finds done it leaves."""
+
+    source: TenantScope
+    to: Target
+    connection: Connection
+
+    def run(self) -> bool:
+        """Whether there was anything to restore. Raises Refused if the database is not empty, Failed if pg_dump or
+        pg_restore fails: then nothing is changed."""
+        restores = not self._prepared()
+        if restores:
+            others = foreign_objects(self.connection)
+            if others:
+                raise Refused(
+                    f"The target is not empty: it has {others[0]}",
+                    remedy="Create an empty database for --init; or migrate that one by the same spec.",
+                    details=others[1:],
+                )
+            self.source.observer(Reading("the schema, which is restored at the target"))
+            self._restore()
+        self._journal()
+        self._tenants()
+        return restores
+
+    def _prepared(self) -> bool:
+        row = self.connection.execute("SELECT pg_catalog.to_regclass('tenantry.steps') IS NOT NULL").fetchone()
+        return row == (True,)
+
+    def _restore(self) -> None:
+        versions = (self.source.connection.info.server_version, self.connection.info.server_version)
+        pg_dump, pg_restore = (
+            program(name, major=max(versions) // 10000) for name in ("pg_dump", "pg_restore")
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory(prefix="tenantry-") as folder:
+            file = Path(folder) / "schema"
+            arguments: tuple[str | Path, ...] = (
+                "--format=custom", "--no-publications", "--no-subscriptions",
+                f"--exclude-table={JOURNAL_SCHEMA}.{PREFIX}*", *self._without_rows(), "--file", file,
+                "--dbname", "{database}",
+            )  # fmt: skip
+            with Running(self.source.session.target, pg_dump, *arguments) as dumping:
+                dumping.wait()
+            restore = ("--single-transaction", "--exit-on-error", "--dbname", "{database}", file)
+            with Running(self.to, pg_restore, *restore) as restoring:
+                restoring.wait()
+
+    def _without_rows(self) -> Iterator[str]:
+        """The options of pg_dump that leave the rows of tenants out, and what the journal tells of rows."""
+        for name in (*self.source.selection.tables, *(Name(JOURNAL_SCHEMA, one) for one in NOT_COPIED)):
+            yield f"--exclude-table-data={name.identifier.as_string(None)}"
+
+    def _journal(self) -> None:
+        """The numbers of columns differ if columns were dropped: they are found by their present names."""
+        with self.connection.transaction():
+            write_column_names(self.connection, read_column_names(self.source.connection))
+
+    def _tenants(self) -> None:
+        """Tenants that cannot be moved, since the spec names them: every database has them, with the same keys."""
+        table = self.source.selection.ownership.tenant
+        slugs = [slug for slug in (table.default, table.quarantine, *table.slugs) if slug is not None]
+        names = [column.name for column in self.source.copy(table.name).columns]
+        columns = sql.SQL(", ").join(map(sql.Identifier, names))
+        texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in names)
+        query = sql.SQL("SELECT {} FROM {} AS t WHERE t.{}::text = ANY ({})").format(
+            texts, table.name.identifier, sql.Identifier(table.slug), sql.Literal(slugs)
+        )
+        with self.source.connection.cursor(row_factory=tuple_row) as cursor:
+            rows = cursor.execute(query).fetchall()
+        for row in rows:
+            insert = sql.SQL(
+                "INSERT INTO {} ({}) OVERRIDING SYSTEM VALUE VALUES ({}) ON CONFLICT ({}) DO NOTHING"
+            ).format(
+                table.name.identifier, columns, sql.SQL(", ").join(map(sql.Literal, row)), sql.Identifier(table.key)
+            )
+            self.connection.execute(insert)

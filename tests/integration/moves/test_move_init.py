@@ -1,0 +1,82 @@
+"""An empty database becomes the target of moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from moves.conftest import HERE, Pair, left, rows_of, spec_text
+from servers import Database, Server
+from tenantry import MigrateOptions, MoveOptions, RollbackOptions, migrate, move_tenant, rollback, validate
+from tenantry.errors import ExitStatus, Failed, Refused
+from tenantry.model.backup import BackupKind
+from tenantry.model.plan import Phase
+from tenantry.model.spec import Spec
+from tenantry.postgres.connect import Target
+
+pytestmark = [pytest.mark.server, pytest.mark.pg(">=15")]
+WITH_QUARANTINE = spec_text().replace('column = "firm_id"', 'column = "firm_id"\nquarantine = "held"\ndefault = "one"')
+
+
+@pytest.fixture
+def empty_database(other_server: Server) -> Iterator[Database]:
+    database = other_server.create("empty_target")
+    yield database
+    other_server.drop(database)
+
+
+def test_init(new_database: Callable[..., Database], empty_database: Database, pair: Pair) -> None:
+    """The target gets what the source is without its tenants, also where columns were dropped and renamed; it is
+    migrated as the source is, and rolls back to the same original schema."""
+    source = new_database()
+    source.execute((HERE / "depots.sql").read_text())
+    source.execute("ALTER TABLE items ADD COLUMN first integer; ALTER TABLE items DROP COLUMN first")
+    source.execute(
+        "ALTER TABLE places ADD COLUMN odd integer; ALTER TABLE places DROP COLUMN odd, ADD COLUMN last text"
+    )
+    source.execute(
+        "INSERT INTO firms (slug) VALUES ('one'), ('two');"
+        " INSERT INTO places (firm_id, code) SELECT id, slug FROM firms;"
+        " INSERT INTO items (place_id, unit) SELECT id, 'kg' FROM places"
+    )
+    original = source.dump()
+    spec = Spec.parse(WITH_QUARANTINE)
+    options = MigrateOptions(until=Phase.DISTRIBUTE, prepare=True, force=True, backup=BackupKind.NONE)
+    migrate(Target(source.dsn), spec, options)
+    source.execute("ALTER TABLE places RENAME COLUMN last TO latest")
+    here, there = Target(source.dsn), Target(empty_database.dsn)
+    before = rows_of(source, "two")
+    empty_database.execute("CREATE TABLE other (id integer)")
+    with pytest.raises(Refused, match="The target is not empty: it has"):
+        move_tenant(here, spec, "two", there, MoveOptions(init=True))
+    empty_database.execute("DROP TABLE other")
+    done = move_tenant(here, spec, "two", there, MoveOptions(init=True))
+    assert done.rows == sum(map(len, before.values()))
+    assert rows_of(empty_database, "two") == before
+    slugs = "SELECT slug, id::text FROM firms WHERE slug <> 'two' ORDER BY 1"
+    assert empty_database.rows(slugs) == source.rows(slugs), "the default and the quarantine tenant are in both"
+    assert empty_database.dump() == source.dump()
+    verdict = validate(there, spec)
+    assert verdict.exit_status is ExitStatus.DONE, [one for one in verdict.findings if one.severity.serious]
+    assert left(source, empty_database) == []
+    move_tenant(there, spec, "two", here)
+    assert rows_of(source, "two") == before
+    for database in (source, empty_database):
+        assert rollback(Target(database.dsn), RollbackOptions()).exit_status is ExitStatus.DONE
+        database.execute("ALTER TABLE places RENAME COLUMN latest TO last")
+        assert database.dump() == original
+
+
+def test_a_role_is_missing(pair: Pair, empty_database: Database, role: Callable[..., str]) -> None:
+    """pg_restore names it, and nothing is changed; the same command succeeds once it exists."""
+    name = role(name="reader")
+    pair.source.execute(f"GRANT SELECT ON units TO {name}")
+    source, target = Target(pair.source.dsn), Target(empty_database.dsn)
+    with pytest.raises(Failed, match=f'role "{name}" does not exist'):
+        move_tenant(source, pair.spec, "two", target, MoveOptions(init=True))
+    assert empty_database.rows("SELECT to_regclass('units')") == [(None,)]
+    empty_database.server.execute(f"CREATE ROLE {name}")
+    move_tenant(source, pair.spec, "two", target, MoveOptions(init=True))
+    pair.source.execute(f"REVOKE SELECT ON units FROM {name}")
+    empty_database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
