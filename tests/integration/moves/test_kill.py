@@ -27,6 +27,7 @@ from tenantry.errors import ExitStatus, TenantryError
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
+pytestmark = [pytest.mark.server, pytest.mark.pg(">=15")]
 KILLED = -signal.SIGKILL
 MOST = 3000
 """Statements after which no run goes on."""

@@ -31,7 +31,7 @@ from tenantry.postgres.connect import Target
 from tenantry_app import CachedDirectory, Tenant
 from tenantry_app.tenants import LOCATION
 
-pytestmark = pytest.mark.server
+pytestmark = [pytest.mark.server, pytest.mark.pg(">=15")]
 
 
 @pytest.mark.differs
@@ -55,6 +55,8 @@ def test_there_and_back(pair: Pair) -> None:
     with pytest.raises(Refused, match="was moved to second"):
         pair.move("two")
     # New rows get numbers that no row has.
+    positions = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public' ORDER BY 1"
+    assert pair.target.rows(positions) == pair.source.rows(positions)
     with pair.target.connect() as connection:
         connection.execute(
             "INSERT INTO items (place_id, unit, firm_id) SELECT min(id), 'm', firm_id FROM places GROUP BY firm_id"
@@ -128,7 +130,8 @@ def test_a_pause_is_bounded(pair: Pair, pool: ThreadPoolExecutor) -> None:
             and other.execute("SELECT longest_pause FROM tenantry.moves WHERE longest_pause > 0").fetchone() is None
         ):
             begun = time.monotonic()
-            other.execute("UPDATE items SET note = 'other' WHERE firm_id <> %s", [key])
+            for table in ("items", "moves", "notes", "places"):
+                other.execute(f"UPDATE {table} SET firm_id = firm_id WHERE firm_id <> %s", [key])
             longest = max(longest, time.monotonic() - begun)
             try:
                 other.execute("UPDATE notes SET text = 'x' WHERE firm_id = %s", [key])
@@ -169,6 +172,23 @@ def test_truncate_is_refused(pair: Pair) -> None:
     assert pair.abort("two").rows > 100
     pair.source.execute("TRUNCATE notes")
     assert left(pair.source, pair.target) == []
+
+
+def test_a_crash_in_the_switch(pair: Pair) -> None:
+    """A server that has crashed may have closed the gate for good without a switch: the next run opens it again, and so
+    does --abort."""
+    update = "UPDATE items SET note = 'again' WHERE firm_id = (SELECT id FROM firms WHERE slug = 'two')"
+    with pytest.raises(Interrupted):
+        pair.move("two", at=[(COMPARING, stop)])
+    gate = list_moves(Target(pair.source.dsn))[0].object_name
+    pair.source.execute(f"SELECT setval('tenantry.{gate}', 2)")
+    with pytest.raises(psycopg.errors.SerializationFailure):
+        pair.source.execute(update)
+    with pytest.raises(Interrupted):
+        pair.move("two", at=[(COMPARING, lambda: pair.source.execute(update)), ("writes of two are refused", stop)])
+    pair.source.execute(f"SELECT setval('tenantry.{gate}', 2)")
+    pair.abort("two")
+    pair.source.execute(update)
 
 
 @pytest.mark.differs

@@ -15,6 +15,8 @@ from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
+pytestmark = pytest.mark.server
+SUPPORTED = pytest.mark.pg(">=15")
 AT_TARGET = {
     "INSERT INTO firms (id, slug) SELECT gen_random_uuid(), 'two'": "another tenant at the target has the same slug",
     "INSERT INTO firms (slug, host) VALUES ('other', 'two.example')": "another tenant at the target has the same host",
@@ -38,6 +40,7 @@ def refusal(pair: Pair, **options: object) -> str:
     return "\n".join((caught.value.message, *caught.value.details, caught.value.remedy))
 
 
+@SUPPORTED
 def test_each_obstacle(pair: Pair) -> None:
     """Each is refused without a trace, alone and by its name; the dry run names it as well."""
     before = rows_of(pair.source, "two")
@@ -72,6 +75,7 @@ def undo(database: Database, statement: str) -> None:
     database.execute(next(text for start, text in UNDO.items() if statement.startswith(start)))
 
 
+@SUPPORTED
 def test_not_prepared(pair: Pair, template: Callable[..., Database]) -> None:
     """Both sides must be migrated through distribute, and by the same spec."""
 
@@ -99,6 +103,7 @@ def test_not_prepared(pair: Pair, template: Callable[..., Database]) -> None:
     assert "not prepared for a move: 1 steps are not applied, the first of them user_trigger_dropped" in refusal(pair)
 
 
+@SUPPORTED
 def test_tenants_that_stay(pair: Pair) -> None:
     with pytest.raises(UsageError, match="there is no tenant 'four'"):
         pair.move("four")
@@ -111,6 +116,7 @@ def test_tenants_that_stay(pair: Pair) -> None:
         move_tenant(Target(pair.source.dsn), spec, "one", Target(pair.target.dsn))
 
 
+@SUPPORTED
 def test_privileges(
     pair: Pair, role: Callable[..., str], new_database: Callable[..., Database], other_server: Server
 ) -> None:
@@ -134,6 +140,7 @@ def test_privileges(
         other_server.drop(there)
 
 
+@SUPPORTED
 def test_code_of_others(
     pair: Pair, role: Callable[..., str], new_database: Callable[..., Database]
 ) -> None:  # fmt: skip
@@ -148,6 +155,7 @@ def test_code_of_others(
     assert f"notes at the source belongs to {name}, whose code replication would run as postgres" in said
 
 
+@SUPPORTED
 def test_the_target_changes_on_the_way(pair: Pair) -> None:
     """What the target lacks by the time of the pause prevents the switch; a column that only the source has, too."""
     with pytest.raises(Interrupted):
@@ -170,6 +178,7 @@ def _stop() -> None:
     raise Interrupted("stopped by the test")
 
 
+@SUPPORTED
 def test_another_target(pair: Pair, template: Callable[..., Database]) -> None:
     """A move that has begun is continued to the database to which it has begun, and to no other."""
     with pytest.raises(Interrupted):
@@ -181,6 +190,7 @@ def test_another_target(pair: Pair, template: Callable[..., Database]) -> None:
     pair.abort("two")
 
 
+@SUPPORTED
 def test_the_password_is_nowhere(pair: Pair, capfd: pytest.CaptureFixture[str]) -> None:
     """A password for the publisher is in no message and not in the journal."""
     secret = "Tr0ub4dor-and-3"
@@ -191,3 +201,9 @@ def test_the_password_is_nowhere(pair: Pair, capfd: pytest.CaptureFixture[str]) 
         for table in ("moves", "runs"):
             assert secret not in str(database.rows(f"SELECT t::text FROM tenantry.{table} t"))
     pair.abort("two")
+
+
+@pytest.mark.pg("<15")
+def test_an_old_server(pair: Pair) -> None:
+    """Its publications have no row filters."""
+    assert "The source is PostgreSQL 14: a move needs PostgreSQL 15 or newer on both sides" in refusal(pair)
