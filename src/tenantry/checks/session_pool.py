@@ -58,6 +58,15 @@ class Stop:
             with suppress(psycopg.Error):
                 session.cancel_safe(timeout=5.0)
 
+    @contextmanager
+    def interrupting(self) -> Iterator[None]:
+        """Raises Interrupted for a statement of the block that a stop has cancelled."""
+        try:
+            yield
+        except psycopg.errors.QueryCanceled:
+            self.halt()
+            raise
+
     def halt(self) -> None:
         """Raises Interrupted if a stop was asked for."""
         if self.requested.is_set():

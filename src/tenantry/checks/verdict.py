@@ -6,8 +6,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import psycopg
-
 from tenantry.checks.base import Check, CheckContext, FamilyOf
 from tenantry.checks.completeness import distributions, empty_tenants, slugs, spread
 from tenantry.checks.runner import Examined, examine
@@ -28,18 +26,12 @@ def verdict_of(
 ) -> Verdict:
     """Run all families, report findings to `observer`, and return a verdict. Raises Interrupted after a stop."""
     began = time.monotonic()
-    try:
-        asked = [(family, list(function(context))) for family, function in families]
-        checks = [
-            one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & context.hidden
-        ]
-        observer(Reading("the rows"))
-        examined = examine(context, checks, stop)
-        known = slugs(context)
-        shares, more = _spread(context, families, examined, known)
-    except psycopg.errors.QueryCanceled as error:
-        stop.halt()
-        raise error
+    asked = [(family, list(function(context))) for family, function in families]
+    checks = [one for _, found in asked for one in found if isinstance(one, Check) and not one.reads & context.hidden]
+    observer(Reading("the rows"))
+    examined = examine(context, checks, stop)
+    known = slugs(context)
+    shares, more = _spread(context, families, examined, known)
     stop.halt()
     found = (
         *(one for _, several in asked for one in several if isinstance(one, Finding)),

@@ -73,7 +73,7 @@ def open_check_context(
 ) -> Iterator[CheckContext]:
     """The context of the checks, with a read-only connection for the block, whose statements `stop` cancels."""
     observer(Reading("the schema and the journal"))
-    with open_session(target, run=run, purpose=f"{purpose} catalog") as connection:
+    with open_session(target, run=run, purpose=f"{purpose} catalog") as connection, stop.interrupting():
         set_read_only(connection)
         set_uncounted(connection)
         stop.also(connection)

@@ -6,6 +6,7 @@ import json
 import signal
 from collections.abc import Callable
 
+import psycopg
 import pytest
 
 from acceptance.round_trip import checksums
@@ -128,6 +129,20 @@ def test_interrupted(shop: Command, estoque: Database) -> None:
     assert state(estoque) == before
     wait_until(lambda: estoque.rows(SLEEPS) == [(0,)])  # a session may take a moment to end
     assert estoque.rows("SELECT command, exit_status FROM tenantry.runs ORDER BY started_at")[-1] == ("validate", 130)
+
+
+def test_interrupted_while_it_reads_the_catalog(shop: Command, estoque: Database) -> None:
+    """Ctrl-C before the first check: exit 130 as well."""
+    with psycopg.connect(estoque.dsn) as other:
+        # Read for the schema alone, and not when a connection is opened.
+        other.execute("LOCK TABLE pg_catalog.pg_partitioned_table IN ACCESS EXCLUSIVE MODE")
+        process = shop.start("validate")
+        waits = "SELECT application_name FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        wait_until(lambda: "catalog" in str(estoque.rows(waits)), seconds=60)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stdout + stderr
+    assert "Run the same command again" in stderr
 
 
 @pytest.mark.parametrize(
