@@ -289,6 +289,57 @@ def test_tables_of_another_owner(there: Depot, role: Callable[..., str]) -> None
     assert checksums(there.database) == rows
 
 
+def test_tables_and_columns_that_are_renamed_meanwhile(there: Depot) -> None:
+    """The rows get NULL under the names that their table and column have by then."""
+    rows = there.database.rows("SELECT id, firm_id, name FROM tags ORDER BY 1")
+    dump = there.database.dump()
+    there.distribute()
+    there.database.execute(
+        "ALTER TABLE tags RENAME TO labels; ALTER TABLE labels RENAME COLUMN firm_id TO firm;"
+        "ALTER TABLE papers RENAME TO documents; ALTER TABLE documents RENAME COLUMN next TO following"
+    )
+    rollback(there.target, RollbackOptions())
+    assert there.database.rows("SELECT id, firm, name FROM labels ORDER BY 1") == rows
+    there.database.execute(
+        "ALTER TABLE labels RENAME COLUMN firm TO firm_id; ALTER TABLE labels RENAME TO tags;"
+        "ALTER TABLE documents RENAME COLUMN following TO next; ALTER TABLE documents RENAME TO papers"
+    )
+    assert there.database.dump() == dump
+
+
+MIXED = 'name = "tags"\npaths = [["firm_id"]]\norphans = "shared"'
+
+
+def test_the_spec_changes_meanwhile(there: Depot) -> None:
+    """A mixed table that becomes a shared one gets its NULLs back, and the others stay; one that is to be owned is first
+    rolled back by itself, as its rows of all tenants have a key that the spec does not know."""
+    dump = there.database.dump()
+    there.distribute()
+    owned = Spec.parse(there.text.replace(MIXED, MIXED.replace("shared", "quarantine")))
+    with pytest.raises(Refused, match=r"no longer makes public\.tags a mixed table") as refusal:
+        migrate(there.target, owned, DISTRIBUTE)
+    assert "tenantry rollback --confirm --table public.tags" in (refusal.value.remedy or "")
+    shared = Spec.parse(there.text.replace(MIXED, 'name = "tags"\nshared = true'))
+    migrate(there.target, shared, DISTRIBUTE)
+    assert there.database.rows("SELECT count(*) FROM tags WHERE firm_id IS NULL") == [(30,)]
+    assert there.database.rows("SELECT count(*) FROM papers WHERE firm_id = '0'") == [(20,)]
+    assert_sound(there, shared)
+    assert_back(there, dump)
+
+
+def test_a_mixed_table_is_rolled_back_by_itself(there: Depot) -> None:
+    """And may then be owned: the sentinel stays for the others."""
+    dump = there.database.dump()
+    there.distribute()
+    assert rollback(there.target, RollbackOptions(tables=("tags",))).exit_status is ExitStatus.DONE
+    assert there.database.rows("SELECT count(*) FROM tags WHERE firm_id IS NULL") == [(30,)]
+    owned = Spec.parse(there.text.replace(MIXED, MIXED.replace("shared", "quarantine")))
+    migrate(there.target, owned, DISTRIBUTE)
+    assert there.database.rows("SELECT count(*) FROM tags WHERE firm_id = 'nobody''s'") == [(30,)]
+    assert_sound(there, owned)
+    assert_back(there, dump)
+
+
 # --- types of keys
 
 SHOP = """

@@ -156,8 +156,9 @@ def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tupl
     if options.distribute:
         context = PlanContext(spec=session.spec, schema=session.schema, ownership=session.plan.ownership)
         findings += distribution_findings(
-            session.connection, context=context, plan=session.plan, pending=prospect.pending, prepare=options.prepare
-        )
+            session.connection, context=context, plan=session.plan, pending=prospect.pending,
+            journaled=session.entries, prepare=options.prepare,
+        )  # fmt: skip
     return tuple(accepted(findings, session.spec))
 
 

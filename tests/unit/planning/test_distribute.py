@@ -92,6 +92,28 @@ def test_a_primary_key_takes_the_index_that_composite_keys_are_held_by() -> None
     assert not [key for key in keys(distributed()) if key.startswith("index:")]
 
 
+def test_what_a_key_no_longer_allows() -> None:
+    """Whatever the user's own key allowed, told once for each key."""
+    key = replace(LINES.foreign_keys[0], on_delete="n", on_update="c", deferrable=True)
+    found = distributed(replace(LINES, foreign_keys=(key,)))
+    (told,) = [step.note for step in found if isinstance(step, ColocatedForeignKey) and "sale_id" in step.constraint]
+    assert told.split("; ") == [
+        "a row of public.sales can no longer be deleted while sale_id of public.lines refers to it: there is no SET NULL",
+        "id of public.sales can no longer be changed while sale_id of public.lines refers to it",
+        "sale_id of public.lines can no longer be deferred: write the row of public.sales first",
+    ]
+    plain = distributed()
+    assert {step.note for step in plain if isinstance(step, ColocatedForeignKey)} == {""}
+
+
+def test_a_key_that_is_not_valid_stays_so() -> None:
+    """Rows may violate it; a composite key beside it was validated long before."""
+    key = replace(LINES.foreign_keys[0], parent=PRODUCTS.name, deferrable=True, validated=False, name="lines_sku")
+    found = distributed(replace(LINES, foreign_keys=(*LINES.foreign_keys, key)))
+    assert "lines_sku" in {step.constraint for step in found if isinstance(step, ColocatedForeignKey)}
+    assert "lines_sku" not in {step.constraint for step in found if isinstance(step, ValidateColocatedKey)}
+
+
 def test_what_stood_counts_as_done() -> None:
     """Each step ends those whose objects it makes otherwise, and nothing of ours is left beside it."""
     plan = make_plan(shop_spec(), schema(TENANTS, STORES, SALES, LINES, PRODUCTS), distribute=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -151,9 +151,11 @@ def _about(
 
 
 def distribution_findings(
-    connection: psycopg.Connection[Any], *, context: PlanContext, plan: Plan, pending: Sequence[Step], prepare: bool
+    connection: psycopg.Connection[Any], *, context: PlanContext, plan: Plan, pending: Sequence[Step],
+    journaled: Container[str], prepare: bool,
 ) -> tuple[Finding, ...]:  # fmt: skip
     """The findings before the phase distribute: without `prepare` one about that, and others while steps are pending.
+    `journaled` are the keys of steps that are, or were once, applied.
 
     `connection` is one of tenantry.postgres.connect; it only reads.
     """
@@ -162,7 +164,8 @@ def distribution_findings(
         looking = _Looking(schema=context.schema, plan=plan)
         facts = read_distribution(connection, looking.names)
         found += [*looking.refusals(facts), *looking.losses(), *looking.changes(facts)]
-        found += _of_sentinel(connection, context, pending)
+        new = [step for step in pending if step.key not in journaled]
+        found += _of_sentinel(connection, context, new, pending)
     return tuple(sorted(found, key=lambda finding: not finding.refuses))
 
 
@@ -174,12 +177,12 @@ def _unprepared(extension: bool) -> Finding:
 
 
 def _of_sentinel(
-    connection: psycopg.Connection[Any], context: PlanContext, pending: Sequence[Step]
+    connection: psycopg.Connection[Any], context: PlanContext, new: Sequence[Step], pending: Sequence[Step]
 ) -> Iterator[Finding]:
     tenant = context.ownership.tenant
     if tenant.sentinel is None:
         return
-    row = next((step for step in pending if step.tenant_row is not None and step.phase is Phase.DISTRIBUTE), None)
+    row = next((step for step in new if step.tenant_row is not None and step.phase is Phase.DISTRIBUTE), None)
     if row is not None:
         for reason, remedy in (*taken_by(connection, context), *wanting(context)):
             yield _about(
