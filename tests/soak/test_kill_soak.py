@@ -18,7 +18,7 @@ from tenantry.presets import PRESETS
 SEEDS = int(os.environ.get("TENANTRY_SEEDS") or 8)
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "bazaar", "harbour"])
+@pytest.mark.parametrize("name", [*PRESETS, "bazaar", "harbour", "depot"])
 def test_every_boundary(name: str, subject: Callable[..., Subject], undisturbed: Callable[..., State]) -> None:
     """Killed after every single step, on the way there and on the way back."""
     boundaries(subject, undisturbed, name, 1)
