@@ -51,7 +51,10 @@ class SentinelRow(TenantRow):
 
     @property
     def remedy(self) -> str:
-        return f"Let {self.table} accept a row with the key {self.value!r} and the slug {self.slug!r}."
+        return (
+            f"Let {self.table} accept a row with the key {self.value!r} and the slug {self.slug!r}; for a rollback,"
+            " give rows of other tables that have this key another tenant."
+        )
 
     @property
     def spared(self) -> tuple[tuple[Name, str], ...]:
