@@ -25,7 +25,7 @@ from psycopg import sql  # noqa: E402
 from bench.report import put_into  # noqa: E402
 from bench.run import SETTINGS, memory  # noqa: E402
 from tenantry import InspectionOptions, MigrateOptions, migrate, validate  # noqa: E402
-from tenantry.checks.base import Check, CheckContext, QueryCheck, Reference  # noqa: E402
+from tenantry.checks.base import Check, CheckContext, QueryCheck, ReferenceCheck  # noqa: E402
 from tenantry.checks.completeness import completeness  # noqa: E402
 from tenantry.checks.references import references  # noqa: E402
 from tenantry.checks.runner import examine  # noqa: E402
@@ -127,7 +127,7 @@ def bare(context: CheckContext, checks: list[Check]) -> None:
         session.execute(SESSION)
         for unit in context.planning.units():
             session.execute(sql.SQL("SELECT count(*) FROM {} AS t").format(plainly(unit.name, context.live))).fetchone()
-        paths = {(one.table, one.question.path): one for one in checks if isinstance(one.question, Reference)}
+        paths = {(one.table, one.question.path): one for one in checks if isinstance(one.question, ReferenceCheck)}
         for (_, path), check in paths.items():
             there = sql.Identifier("p", path.hops[-1].parent_columns[0])
             query = sql.SQL("SELECT count(*), count({}) {}").format(there, source(check, context.live))

@@ -5,7 +5,7 @@ from .backups.estimate import BackupEstimate as BackupEstimate
 from .backups.restore_plan import RestoreOptions as RestoreOptions
 from .balances.reconcile_ledger import LedgerReconciled as LedgerReconciled
 from .balances.reconcile_ledger import ReconcileOptions as ReconcileOptions
-from .checks.fixes.corrections import Correction as Correction
+from .checks.fixes.corrections import TableCorrection as TableCorrection
 from .commands.backups import ListedBackup as ListedBackup
 from .commands.backups import create_backup as create_backup
 from .commands.backups import list_backups as list_backups
@@ -62,7 +62,7 @@ from .commands.plan import preview_rollback as preview_rollback
 from .commands.reconcile import ReconcileResult as ReconcileResult
 from .commands.reconcile import reconcile_balances as reconcile_balances
 from .commands.restore import restore as restore
-from .commands.reviews import Decision as Decision
+from .commands.reviews import ReviewDecision as ReviewDecision
 from .commands.reviews import decide_reviews as decide_reviews
 from .commands.reviews import list_reviews as list_reviews
 from .commands.rollback import RollbackOptions as RollbackOptions
@@ -121,7 +121,7 @@ from .execution.outline import Outline as Outline
 from .execution.outline import PlannedStep as PlannedStep
 from .execution.prospect import MigrateOptions as MigrateOptions
 from .execution.tenant_table import Tenant as Tenant
-from .execution.tenant_table import TenantChange as TenantChange
+from .execution.tenant_table import TenantRowChange as TenantRowChange
 from .model.backup import Restoration as Restoration
 from .model.backup import TableRestored as TableRestored
 from .reports.log import LogObserver as LogObserver

@@ -16,7 +16,7 @@ from latency import unblocked_session
 from servers import wait_until
 from tenantry.execution import transaction
 from tenantry.execution.events import Event, StepEvent
-from tenantry.execution.message import Limits, send, taking
+from tenantry.execution.message import MessageLimits, send, taking
 from tenantry.execution.transaction import DEADLOCK_SAFE_WAIT, INITIAL_WAIT, MIN_WAIT
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Phase
@@ -140,7 +140,9 @@ def test_a_writer_that_has_waited_as_long_as_we_is_not_in_a_deadlock(
     shop = business("CREATE TABLE first (n int); CREATE TABLE second (n int);", TABLES)
     locks = [Lock(Name("public", table), LockMode.ACCESS_EXCLUSIVE) for table in ("first", "second")]
     # The look is that of the try in which a further lock is waited for the longest.
-    limits = Limits(timeout=30.0, look=51 * INITIAL_WAIT, unnoticed=DEADLOCK_SAFE_WAIT, glance=MIN_WAIT, least=0.1)
+    limits = MessageLimits(
+        timeout=30.0, look=51 * INITIAL_WAIT, unnoticed=DEADLOCK_SAFE_WAIT, glance=MIN_WAIT, least=0.1
+    )
     looks = {"options": "-c deadlock_timeout=2500ms"}  # long before that, and long after the first lock is free
     with closing(shop.connect(autocommit=True)) as ours, shop.connect() as holder, shop.connect(**looks) as writer:
         holder.execute("INSERT INTO first VALUES (1)")
@@ -207,7 +209,7 @@ def test_no_lock_but_those_taken_ahead(business: Business, monkeypatch: pytest.M
     shop, more = business(SHOP, TABLES), set[tuple[str, str]]()
     said, run = dict[Name, int](), transaction._Transaction._run
 
-    def taking_of(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection[Any]) -> bytes:
+    def taking_of(locks: Sequence[Lock], limits: MessageLimits, connection: psycopg.Connection[Any]) -> bytes:
         said.clear()
         said.update({lock.table: lock.mode.strength for lock in locks})
         return taking(locks, limits, connection)

@@ -11,7 +11,7 @@ from balances.reconciling import STORAGE, compared, past
 from balances.stock import FILL, LEDGER, TENANTS, Stock
 from balances.writers import writing
 from servers import Database, wait_until
-from tenantry import Decision, decide_reviews, list_reviews
+from tenantry import ReviewDecision, decide_reviews, list_reviews
 
 RUNS, EVERY = 500, 25
 PLANTS = {
@@ -56,7 +56,7 @@ def test_five_hundred_runs(database: Database, slots: int) -> None:
                 wanted = plant(shop, kind, lot)
                 assert compared(shop).reviews == len(wanted), f"run {number}: {kind}"
                 assert {review.key["lot"] for review in list_reviews(shop.target, shop.spec)} == wanted
-                decide_reviews(shop.target, shop.spec, (), Decision(accept=True, by="soak"))
+                decide_reviews(shop.target, shop.spec, (), ReviewDecision(accept=True, by="soak"))
             found = compared(shop, full=number % 3 == 0, scrub_days=0.01)
             assert (found.corrected, found.reviews, found.open) == (0, 0, 0), f"run {number}"
         wait_until(lambda: load.committed > RUNS or load.over.is_set(), seconds=600)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from tenantry.backups.content import source
-from tenantry.backups.restore import Target, differs
+from tenantry.backups.restore import RestoredTable, differs
 from tenantry.errors import Refused
 from tenantry.model.backup import CopiedColumn, TableCopy
 from tenantry.model.name import Name
@@ -24,7 +24,7 @@ class Fit:
     """`copy` with the columns that it shares with the table; `target` restores them. `left_out` is shown to the
     user."""
 
-    target: Target
+    target: RestoredTable
     copy: TableCopy
     left_out: tuple[str, ...] = ()
 
@@ -60,7 +60,7 @@ def fit(schema: Schema, copy: TableCopy, relation: sql.Composable, *, force: boo
     key = _key(table, {column.name for column in columns})
     replaced = _replaced(schema, table, columns, key) if key else ()
     settled = {*key, *replaced}
-    target = Target(
+    target = RestoredTable(
         table=copy.table, source=relation, only=present.leaves == (copy.table,), columns=columns, casts=casts, key=key,
         replaced=replaced,
         generated=tuple(c.name for c in columns if key and there[c.name].identity == "a" and c.name not in settled),

@@ -24,7 +24,7 @@ UNFINISHED = (".partial", ".tmp", ".part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class MonitorLimits:
     """Limits: the age of a backup, the time since it was verified, the share of the median size of the backups before
     it, how many more backups must have room, and for how long."""
 
@@ -85,7 +85,7 @@ def own_by_kind(backups: Sequence[Backup]) -> Mapping[BackupKind, tuple[BackupSi
     return found
 
 
-def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits: Limits) -> Iterator[Finding]:
+def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits: MonitorLimits) -> Iterator[Finding]:
     """Checks of tenantry's own backups, the newest first. `running`: a run is active, to which an unfinished one may
     belong."""
     restorable = _regular(backups)
@@ -107,7 +107,7 @@ def watch_own(backups: Sequence[Backup], *, running: bool, now: datetime, limits
         yield from _verified(restorable, now, limits)
 
 
-def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
+def watch_room(found: Forecast, limits: MonitorLimits) -> Iterator[Finding]:
     """Whether the disk will be full before anybody has had time to react."""
     soon = found.days is not None and timedelta(days=found.days) <= limits.full_within
     if found.backups < limits.spare or soon:
@@ -119,7 +119,7 @@ def watch_room(found: Forecast, limits: Limits) -> Iterator[Finding]:
 
 
 def watch_folder(
-    folder: Path, *, now: datetime, limits: Limits, backups: Sequence[BackupSize] | None
+    folder: Path, *, now: datetime, limits: MonitorLimits, backups: Sequence[BackupSize] | None
 ) -> Iterator[Finding]:
     """Checks of the dumps in a folder, the newest first; None if the folder cannot be read."""
     place = f"the dumps in {folder}"
@@ -132,7 +132,7 @@ def watch_folder(
     yield from _size(place, backups, limits)
 
 
-def watch_snapshot(last: datetime, *, now: datetime, limits: Limits) -> Iterator[Finding]:
+def watch_snapshot(last: datetime, *, now: datetime, limits: MonitorLimits) -> Iterator[Finding]:
     """Checks of the provider's own snapshots, of which the time of the last is given."""
     yield from _age(
         "the provider's snapshots", [BackupSize(name="snapshot", at=last, bytes=0)], now, limits, "Ask the provider"
@@ -169,7 +169,9 @@ def _tables(backup: Backup) -> frozenset[str]:
     return frozenset(str(copy.table) for copy in backup.tables)
 
 
-def _age(what: str, backups: Sequence[BackupSize], now: datetime, limits: Limits, remedy: str) -> Iterator[Finding]:
+def _age(
+    what: str, backups: Sequence[BackupSize], now: datetime, limits: MonitorLimits, remedy: str
+) -> Iterator[Finding]:
     if not backups:
         yield _finding("backup-none", f"There is no backup among {what}", remedy, bad=True)
     elif now - backups[0].at > limits.max_age:
@@ -180,7 +182,7 @@ def _age(what: str, backups: Sequence[BackupSize], now: datetime, limits: Limits
         )  # fmt: skip
 
 
-def _size(what: str, backups: Sequence[BackupSize], limits: Limits) -> Iterator[Finding]:
+def _size(what: str, backups: Sequence[BackupSize], limits: MonitorLimits) -> Iterator[Finding]:
     """The newest one is first."""
     before = [one.bytes for one in backups[1 : 1 + FORERUNNERS]]
     usual = median(before) if before else 0
@@ -193,7 +195,7 @@ def _size(what: str, backups: Sequence[BackupSize], limits: Limits) -> Iterator[
         )  # fmt: skip
 
 
-def _verified(restorable: Sequence[Backup], now: datetime, limits: Limits) -> Iterator[Finding]:
+def _verified(restorable: Sequence[Backup], now: datetime, limits: MonitorLimits) -> Iterator[Finding]:
     times = [backup.verified_at for backup in restorable if backup.verified_at is not None and not backup.problem]
     since = max(times) if times else min(backup.started_at for backup in restorable)
     if now - since > limits.max_unverified:

@@ -21,7 +21,7 @@ _MODIFIER = re.compile(r"\(\d+(?:,-?\d+)?\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class RestoredTable:
     """A table to be restored from the rows of `source`.
 
     `columns` are in both, in the types that they have in the table, a domain by its own name; `casts` are those that
@@ -152,7 +152,7 @@ class Target:
         ).format(gone=self.obsolete, updated=updated, missing=self.missing, replaced=replaced)
 
 
-def restore_statement(targets: Sequence[Target]) -> sql.Composed:
+def restore_statement(targets: Sequence[RestoredTable]) -> sql.Composed:
     """The statement that gives all targets the rows of their sources. Its result is one row with, for each target: rows
     deleted and not inserted again, rows updated or replaced, rows inserted.
 
@@ -192,13 +192,13 @@ def _numbers(number: int, updates: bool) -> sql.Composable:
     )
 
 
-def _delete(target: Target, after: sql.Composable) -> sql.Composable:
+def _delete(target: RestoredTable, after: sql.Composable) -> sql.Composable:
     return sql.SQL(
         "DELETE FROM {} USING ({}) AS g WHERE t.tableoid = g.place AND t.ctid = g.line AND {} RETURNING g.kept"
     ).format(target.rows, target.obsolete, after)
 
 
-def _update(target: Target, after: sql.Composable) -> sql.Composable | None:
+def _update(target: RestoredTable, after: sql.Composable) -> sql.Composable | None:
     left = {*target.key, *target.replaced, *target.generated}
     names = [column.name for column in target.columns if column.name not in left]
     if not names:
@@ -211,7 +211,7 @@ def _update(target: Target, after: sql.Composable) -> sql.Composable | None:
     )
 
 
-def _insert(target: Target, after: sql.Composable) -> sql.Composable:
+def _insert(target: RestoredTable, after: sql.Composable) -> sql.Composable:
     # OVERRIDING SYSTEM VALUE for identity columns that are GENERATED ALWAYS. In the order of the key, in which parents
     # mostly come before their children: the assignment trigger looks for them.
     order = sql.SQL(" ORDER BY {}").format(sql.SQL(", ").join(map(sql.Identifier, target.key or ())))

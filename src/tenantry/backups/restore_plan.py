@@ -19,7 +19,7 @@ from tenantry.backups.create import (
     refuse_hidden,
 )
 from tenantry.backups.loading import as_loaded, load
-from tenantry.backups.restore import Target as Rows
+from tenantry.backups.restore import RestoredTable as Rows
 from tenantry.backups.restore import advance, restore_statement
 from tenantry.backups.tables import copy_one
 from tenantry.backups.tenants import SavedTable, with_tenants

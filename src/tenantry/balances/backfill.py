@@ -36,7 +36,7 @@ AGAIN = "Run `tenantry balances backfill` again: it continues where it stopped."
 
 
 @dataclass(slots=True, kw_only=True)
-class Backfill:
+class BalanceBackfill:
     """One backfill of one ledger. `connections` opens a session for a purpose; times in seconds."""
 
     ledger: Ledger

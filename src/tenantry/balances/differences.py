@@ -42,7 +42,7 @@ Connection = psycopg.Connection[Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class State:
+class LedgerState:
     """The state of a ledger in tenantry.ledgers. `corrections` is the generation under which pending corrections were
     found."""
 
@@ -55,11 +55,11 @@ class State:
     backfilled_at: datetime | None
 
 
-def states(connection: Connection) -> Mapping[str, State]:
+def states(connection: Connection) -> Mapping[str, LedgerState]:
     """The state of each ledger by str(table); empty before the first install."""
     if connection.execute(QUERIES["known"]).fetchone() != (True,):
         return {}
-    with connection.cursor(row_factory=class_row(State)) as cursor:
+    with connection.cursor(row_factory=class_row(LedgerState)) as cursor:
         return {state.ledger: state for state in cursor.execute(QUERIES["states"])}
 
 
@@ -117,7 +117,7 @@ def share(connection: Connection, ledger: Ledger) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class BalanceDifference:
     """The difference of a key: the ledger's sums less those of the balance."""
 
     key: Mapping[str, Any]
@@ -127,7 +127,7 @@ class Difference:
     movements: int
 
 
-def compare(connection: Connection, ledger: Ledger, *, samples: int = 10) -> tuple[int, tuple[Difference, ...]]:
+def compare(connection: Connection, ledger: Ledger, *, samples: int = 10) -> tuple[int, tuple[BalanceDifference, ...]]:
     """How many keys differ, in one snapshot, and some of them. Takes no lock."""
     query = sql.SQL("SELECT {}, {}, {}, {}, movements, pg_catalog.count(*) OVER () FROM ({}) AS found LIMIT {}").format(
         identifiers(ledger.columns), shown("quantity"), shown("total_in"), shown("total_out"), differences(ledger),
@@ -136,7 +136,7 @@ def compare(connection: Connection, ledger: Ledger, *, samples: int = 10) -> tup
     rows = connection.execute(query).fetchall()
     width = len(ledger.key)
     found = tuple(
-        Difference(
+        BalanceDifference(
             key=dict(zip(ledger.columns, row[:width], strict=True)), quantity=row[width], total_in=row[width + 1],
             total_out=row[width + 2], movements=int(row[width + 3]),
         )

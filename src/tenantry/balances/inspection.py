@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from tenantry.balances.differences import Difference, compare, states
+from tenantry.balances.differences import BalanceDifference, compare, states
 from tenantry.balances.ledgers import QUERIES
 from tenantry.execution.existing import definitions
 from tenantry.model.finding import Finding, Severity
@@ -33,7 +33,7 @@ class Line:
     message: str
     remedy: str = ""
     count: int | None = None
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[BalanceDifference, ...] = ()
 
     @property
     def finding(self) -> Finding:

@@ -13,7 +13,7 @@ from psycopg import sql
 from tenantry.balances.differences import states
 from tenantry.balances.ledgers import Subject
 from tenantry.balances.reconciliation import Reconciled, Reconciliation, Settled
-from tenantry.balances.reconciliation_scope import Connection, Scope
+from tenantry.balances.reconciliation_scope import Connection, ReconciliationScope
 from tenantry.errors import Refused
 from tenantry.execution.events import FindingReported, Notice, Observer, Reading
 from tenantry.execution.existing import definitions
@@ -64,7 +64,7 @@ def reconcile_ledger(
     ledger, connection, started = subject.ledger, journal.connection, time.monotonic()
     observer(Reading(f"the balances of {ledger.table}"))
     part = ledger_part(spec, ledger)
-    scope = Scope.decide(connection, ledger, full=options.full, days=options.scrub_days)
+    scope = ReconciliationScope.decide(connection, ledger, full=options.full, days=options.scrub_days)
     if problem := _unfit(connection, subject):
         message, remedy = problem
         observer(FindingReported(Finding(

@@ -34,7 +34,7 @@ from tenantry.balances.reconciliation_keys import (
     ordered,
     same,
 )
-from tenantry.balances.reconciliation_scope import QUERIES, Connection, Scope, choose, written_since
+from tenantry.balances.reconciliation_scope import QUERIES, Connection, ReconciliationScope, choose, written_since
 from tenantry.errors import END_HOLDERS, Failed, Refused
 from tenantry.model.ledger import SUMS, Ledger
 from tenantry.steps.introspection import identifiers, raw
@@ -94,7 +94,7 @@ class Reconciliation:
     budget: float = 600.0
     counts: dict[str, int] = field(default_factory=lambda: {"compared": 0, "correct": 0, "review": 0})
 
-    def reconcile(self, scope: Scope) -> Iterator[Settled]:
+    def reconcile(self, scope: ReconciliationScope) -> Iterator[Settled]:
         """Compare the keys of the scope, settle those that differ, and record the run as complete."""
         self._forget_keys()
         compared = self._all() if scope.reason else choose(self.connection, self.ledger, scope)
@@ -102,7 +102,7 @@ class Reconciliation:
             yield from self._settle(first, past, scope)
         self._note(scope, compared)
 
-    def result(self, scope: Scope) -> Reconciled:
+    def result(self, scope: ReconciliationScope) -> Reconciled:
         """The result of the last call of reconcile."""
         names = {"ledger": self.ledger.called}
         opened = self.connection.execute(QUERIES["open"], names).fetchone()
@@ -123,7 +123,7 @@ class Reconciliation:
         row = self.connection.execute(query.format(self.ledger.storage.identifier)).fetchone()
         return int(row[0]) if row is not None else 0
 
-    def _work(self, scope: Scope) -> Iterator[tuple[int, int]]:
+    def _work(self, scope: ReconciliationScope) -> Iterator[tuple[int, int]]:
         """Compare, and number the keys that have to be settled; ranges of these numbers."""
         condition = None if scope.reason else among(self.ledger, CHOSEN)
         self.connection.execute(
@@ -141,7 +141,7 @@ class Reconciliation:
 
     # --- settling them
 
-    def _settle(self, first: int, past: int, scope: Scope) -> Iterator[Settled]:
+    def _settle(self, first: int, past: int, scope: ReconciliationScope) -> Iterator[Settled]:
         deadline, waiting = time.monotonic() + self.budget, [(first, past)]
         while waiting:
             first, past = waiting.pop()
@@ -162,7 +162,7 @@ class Reconciliation:
                 self.counts[one.verdict] += one.verdict == "correct" or one.new
             yield from settled
 
-    def _batch(self, first: int, past: int, scope: Scope) -> list[Settled]:
+    def _batch(self, first: int, past: int, scope: ReconciliationScope) -> list[Settled]:
         with self.connection.transaction(force_rollback=self.dry_run):
             take(self.connection, self.ledger, generation=scope.context.generation)
             choose_batch(
@@ -179,7 +179,7 @@ class Reconciliation:
                 self._write(settled, scope)
         return settled
 
-    def _write(self, settled: list[Settled], scope: Scope) -> None:
+    def _write(self, settled: list[Settled], scope: ReconciliationScope) -> None:
         names = self._names(scope)
         if any(one.verdict == "correct" for one in settled):
             add_settled(self.connection, self.ledger, "verdict = 'correct'")
@@ -192,14 +192,14 @@ class Reconciliation:
         self.connection.execute(QUERIES["gone"], names)
         self.connection.execute(QUERIES["unkept"], names)
 
-    def _names(self, scope: Scope) -> dict[str, Any]:
+    def _names(self, scope: ReconciliationScope) -> dict[str, Any]:
         tenant = self.ledger.tenant
         return {
             "ledger": self.ledger.called, "run": self.run, "tenant": None if tenant is None else tenant.name,
             "since": None if scope.good is None else scope.good.at,
         }  # fmt: skip
 
-    def _note(self, scope: Scope, compared: int) -> None:
+    def _note(self, scope: ReconciliationScope, compared: int) -> None:
         """The next run starts from here."""
         self.counts["compared"] = compared
         if self.dry_run:
@@ -262,7 +262,7 @@ def add_settled(connection: Connection, ledger: Ledger, condition: str) -> None:
     connection.execute(correct(ledger, missing))
 
 
-def _evidence(ledger: Ledger, scope: Scope, run: str) -> tuple[sql.Composed, sql.Composed]:
+def _evidence(ledger: Ledger, scope: ReconciliationScope, run: str) -> tuple[sql.Composed, sql.Composed]:
     """Store the movements since the last good point with this run's reviews; values shortened, newest first. The part
     that runs code of the ledger's owner is a statement of its own, without access to reviews."""
     since = raw("true") if scope.good is None else written_since("entry", scope.good)

@@ -68,7 +68,7 @@ class EarlierReconciliation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class ReconciliationScope:
     """What is compared: all keys for a `reason`, or those changed since `last` and the scrub's part from `scrubbed` to
     `scrub_to`."""
 
@@ -78,7 +78,7 @@ class Scope:
     scrub_to: float = 1.0
 
     @classmethod
-    def decide(cls, connection: Connection, ledger: Ledger, *, full: bool, days: float) -> Scope:
+    def decide(cls, connection: Connection, ledger: Ledger, *, full: bool, days: float) -> ReconciliationScope:
         """Read the present state of the database. Raises Refused if the recorded state cannot be read."""
         require_readable(connection, ledger)
         names = {"ledger": ledger.called, "table": ledger.table.identifier.as_string(None),
@@ -125,7 +125,7 @@ def _reason(context: ReconciliationContext, last: EarlierReconciliation | None) 
     return None
 
 
-def choose(connection: Connection, ledger: Ledger, scope: Scope) -> int:
+def choose(connection: Connection, ledger: Ledger, scope: ReconciliationScope) -> int:
     """Put the keys to be compared into a temporary table; returns their number."""
     assert scope.last is not None
     balance = sql.SQL("SELECT {} FROM {} AS balance WHERE ").format(
@@ -155,7 +155,9 @@ def written_since(alias: str, point: EarlierReconciliation) -> sql.Composed:
     ).format(raw(alias), sql.Literal(point.snapshot))
 
 
-def _scrubbed(connection: Connection, ledger: Ledger, scope: Scope, balance: sql.Composed) -> list[sql.Composed]:
+def _scrubbed(
+    connection: Connection, ledger: Ledger, scope: ReconciliationScope, balance: sql.Composed
+) -> list[sql.Composed]:
     """The keys of the balances in the scrub's part, and those of its ledger pages that have no balance at all."""
     assert scope.last is not None
     pages = scope.last.scrub_pages

@@ -40,7 +40,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
+class ReferenceCheck:
     """The rows `t` for which `violates` is true together with `p`, the row at the end of `path`, whose columns are NULL
     if it does not exist. The rows in between are `h1`, `h2` …. All such checks along one path share one join.
 
@@ -58,7 +58,7 @@ class QueryCheck:
     query: sql.Composable
 
 
-Question: TypeAlias = Rows | Reference | QueryCheck
+Question: TypeAlias = Rows | ReferenceCheck | QueryCheck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ class Check:
     @property
     def reads(self) -> frozenset[Name]:
         """The tables that are known to be read."""
-        along = self.question.path.hops if isinstance(self.question, Reference) else ()
+        along = self.question.path.hops if isinstance(self.question, ReferenceCheck) else ()
         return frozenset((self.table, *(hop.parent for hop in along)))
 
     def finding(

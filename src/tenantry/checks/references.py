@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from psycopg import sql
 
-from tenantry.checks.base import PARENT, ROW, Check, CheckContext, QueryCheck, Reference, column, missing
+from tenantry.checks.base import PARENT, ROW, Check, CheckContext, QueryCheck, ReferenceCheck, column, missing
 from tenantry.checks.enforcement import enforcement
 from tenantry.checks.unfilled import unfilled_tables
 from tenantry.model.finding import Family, Finding, Severity
@@ -94,7 +94,7 @@ def _joined(context: CheckContext, table: Name, path: Path, label: str, waiting:
             message=f"{{rows}} of {table} whose ({columns}) does not exist in {path.target} ({label})",
             remedy="Correct the reference, or insert the missing row.",
             shows=tuple((name, column(name)) for name in path.columns),
-            question=Reference(path=path, violates=_dangling(path.hops[0])),
+            question=ReferenceCheck(path=path, violates=_dangling(path.hops[0])),
         )  # fmt: skip
     yield from _agreement(context, table, path, label, waiting)
 
@@ -122,7 +122,7 @@ def _agreement(context: CheckContext, table: Name, path: Path, label: str, waiti
             *((name, column(name)) for name in path.columns),
             (owned.column, own), (f"{path.target.name}.{theirs}", derived_tenant),
         ),
-        question=Reference(
+        question=ReferenceCheck(
             path=path, violates=_differs(own, derived_tenant, shared=owned.mixed and owned.table not in waiting)
         ),
     )  # fmt: skip

@@ -28,7 +28,7 @@ WRONG_QUESTION = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSuppor
 
 
 @dataclass(slots=True)
-class Answer:
+class CheckResult:
     """The result of a check: the rows that violate it by tenant, where they were found, samples, or why it could not be
     run. `moving`: rows may have moved from one slice to another during the count."""
 
@@ -91,7 +91,7 @@ class _Asking:
         self.checks = checks
         self.slice_pages = slice_pages
         self.scans = sorted(fused(context, checks), key=lambda scan: -context.live.tables[scan.relation].bytes)
-        self.answers = {id(check): Answer() for check in checks}
+        self.answers = {id(check): CheckResult() for check in checks}
         self.rows: dict[Name, Counter[str | None]] = {scan.table: Counter() for scan in self.scans if not scan.joined}
         self._one = threading.Lock()
 
@@ -209,7 +209,7 @@ class _Asking:
         found = [self._finding(check, self.answers[id(check)]) for check in self.checks]
         return [finding for finding in found if finding is not None]
 
-    def _finding(self, check: Check, answer: Answer) -> Finding | None:
+    def _finding(self, check: Check, answer: CheckResult) -> Finding | None:
         if answer.problem:
             return Finding(
                 name="check-failed", family=check.family, severity=Severity.ERROR, table=check.table,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from tenantry.checks.base import PARENT, ROW, Check, CheckContext, QueryCheck, Reference, Rows
+from tenantry.checks.base import PARENT, ROW, Check, CheckContext, QueryCheck, ReferenceCheck, Rows
 from tenantry.model.name import Name
 from tenantry.model.ownership import Path
 from tenantry.model.schema import Kind, Schema, Table
@@ -38,7 +38,7 @@ class Scan:
     def title(self) -> str:
         """What is read, for users."""
         first = self.checks[0].question if self.checks else None
-        along = f" along ({first.path})" if isinstance(first, Reference) else ""
+        along = f" along ({first.path})" if isinstance(first, ReferenceCheck) else ""
         return f"the rows of {self.relation}{along}"
 
     def counts(self, part: Slice | None = None, since: str | None = None) -> sql.Composed:
@@ -97,7 +97,7 @@ def source(check: Check, schema: Schema, relation: Name | None = None) -> sql.Co
     """
     at = ROW
     found = sql.SQL("FROM {} AS t").format(schema.as_referenced(relation or check.table))
-    hops = check.question.path.hops if isinstance(check.question, Reference) else ()
+    hops = check.question.path.hops if isinstance(check.question, ReferenceCheck) else ()
     for number, hop in enumerate(hops, start=1):
         alias = PARENT if number == len(hops) else sql.Identifier(f"h{number}")
         found = sql.SQL("{} LEFT JOIN {} AS {} ON {}").format(
@@ -118,7 +118,7 @@ def fused(context: CheckContext, checks: Iterable[Check]) -> Iterator[Scan]:
         match check.question:
             case Rows():
                 groups.setdefault((check.table, None), []).append(check)
-            case Reference(path=along):
+            case ReferenceCheck(path=along):
                 groups.setdefault((check.table, along), []).append(check)
             case QueryCheck():
                 pass

@@ -12,7 +12,7 @@ import typer
 from rich.text import Text
 
 from tenantry.backups.create import BackupOptions
-from tenantry.checks.fixes.corrections import Correction
+from tenantry.checks.fixes.corrections import TableCorrection
 from tenantry.checks.verdict import Families
 from tenantry.cli.annotations import show_annotations
 from tenantry.cli.observed import watched
@@ -128,7 +128,7 @@ def _fix(
     )
 
 
-def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, dry_run: bool) -> None:
+def show_corrections(terminal: Terminal, corrections: Sequence[TableCorrection], *, dry_run: bool) -> None:
     """What was corrected, or would be in a dry run, and by which statement."""
     terminal.answer(dry_run=dry_run, fixes=corrections)
     if not corrections:
@@ -142,7 +142,7 @@ def show_corrections(terminal: Terminal, corrections: Sequence[Correction], *, d
     terminal.say()
 
 
-def _headline(terminal: Terminal, one: Correction, *, dry_run: bool) -> None:
+def _headline(terminal: Terminal, one: TableCorrection, *, dry_run: bool) -> None:
     rows = counted(one.rows, "row")
     done = f"{rows} to fix" if dry_run else f"{one.fixed:,} of {rows} fixed"
     if not one.rows:

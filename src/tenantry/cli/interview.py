@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tenantry.cli.rewriting import read_text, rewrite
 from tenantry.cli.terminal import Terminal
-from tenantry.discovery.answers import Answer, Question, answered, questions
+from tenantry.discovery.answers import Answer, TableQuestion, answered, questions
 from tenantry.discovery.proposal import Background
 from tenantry.errors import Interrupted, UsageError, nearest
 from tenantry.model.name import Name
@@ -75,7 +75,7 @@ class _Interview:
         """The tables that were answered."""
         return sum(one[2] for one in self.past if one is not None)
 
-    def open(self) -> tuple[Question, ...]:
+    def open(self) -> tuple[TableQuestion, ...]:
         """The tables that the file leaves undecided now, whoever has changed it."""
         spec = Spec.parse(read_text(self.path), path=self.path)
         return questions(spec, self.background.proposal, self.background.schema)
@@ -88,7 +88,7 @@ class _Interview:
             if not self._ask(question, same):
                 return
 
-    def _show(self, question: Question, same: list[Question], left: int) -> None:
+    def _show(self, question: TableQuestion, same: list[TableQuestion], left: int) -> None:
         terminal = self.terminal
         terminal.show("")
         rows = counted(question.rows, "row")
@@ -102,7 +102,7 @@ class _Interview:
         several = f"1* … for all {len(same)} tables with this question · " if len(same) > 1 else ""
         terminal.item("      ", several + KEYS, body_style="dim")
 
-    def _ask(self, question: Question, same: list[Question]) -> bool:
+    def _ask(self, question: TableQuestion, same: list[TableQuestion]) -> bool:
         """Returns whether to go on."""
         while True:
             said = self._read("Answer: ")
@@ -128,7 +128,7 @@ class _Interview:
                 continue
             return True
 
-    def _write(self, answer: Answer, asked: list[Question]) -> None:
+    def _write(self, answer: Answer, asked: list[TableQuestion]) -> None:
         slug = self._slug(answer) if answer.slug else ""
         before = read_text(self.path)
         given = [

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tenantry.backups.monitor import Limits
+from tenantry.backups.monitor import MonitorLimits
 from tenantry.cli import options
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
@@ -31,7 +31,7 @@ def monitor(
     ] = "7d",  # type: ignore[assignment]
     smallest: Annotated[
         float, typer.Option("--smallest", min=0, max=1, help="The newest must have this share of the usual size.")
-    ] = Limits().smallest,
+    ] = MonitorLimits().smallest,
     full_within: Annotated[
         timedelta,
         typer.Option(
@@ -61,7 +61,7 @@ def monitor(
     If there are any, it writes a line for each on standard error, and a JSON document on standard output, and exits 1.
     """
     chosen = MonitorOptions(
-        limits=Limits(
+        limits=MonitorLimits(
             max_age=max_age, max_unverified=max_unverified, smallest=smallest, full_within=full_within
         ),
         dump_folders=tuple(dump_dir), last_snapshot=last_snapshot, free_space=free_space,

@@ -56,7 +56,7 @@ def watching(terminal: Terminal, *, detailed: bool = False, brief: bool = False)
 
 
 @dataclass(slots=True, kw_only=True)
-class PhaseTotal:
+class PhaseProgress:
     """The results of one phase."""
 
     phase: Phase
@@ -98,7 +98,7 @@ class Lines:
     detailed: bool = False
     brief: bool = False
     """Only what is in progress: no line for finished steps."""
-    phase: PhaseTotal | None = None
+    phase: PhaseProgress | None = None
     statements: list[tuple[Statement, float]] = field(default_factory=list)
     _began: bool = False
     _passed: list[Finding] = field(default_factory=list)
@@ -152,7 +152,7 @@ class Lines:
             return
         if self.phase is None or self.phase.phase is not event.step.phase:
             self.end_phase()
-            self.phase = PhaseTotal(phase=event.step.phase)
+            self.phase = PhaseProgress(phase=event.step.phase)
             if self.detailed:
                 self.line(Text(str(event.step.phase), style="bold"))
         wrong = event.action in WRONG

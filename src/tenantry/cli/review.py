@@ -16,7 +16,7 @@ from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
 from tenantry.cli.terminal import Terminal
-from tenantry.commands.reviews import Decision, decide_reviews, list_reviews
+from tenantry.commands.reviews import ReviewDecision, decide_reviews, list_reviews
 from tenantry.errors import ExitStatus, UsageError
 from tenantry.model.wording import counted
 
@@ -66,7 +66,7 @@ def accept(
 
     Refused with exit status 4 if the difference has changed since it was found: it must be checked again.
     """
-    _decide(terminal, ids or [], everything, ledger, Decision(accept=True, by=_name(by), note=note), dry_run)
+    _decide(terminal, ids or [], everything, ledger, ReviewDecision(accept=True, by=_name(by), note=note), dry_run)
     return ExitStatus.DONE
 
 
@@ -82,12 +82,12 @@ def reject(
     """
     if not note.strip():
         raise UsageError("--note is empty", remedy="Say why the balance is kept.")
-    _decide(terminal, ids or [], everything, ledger, Decision(accept=False, by=_name(by), note=note), dry_run)
+    _decide(terminal, ids or [], everything, ledger, ReviewDecision(accept=False, by=_name(by), note=note), dry_run)
     return ExitStatus.DONE
 
 
 def _decide(
-    terminal: Terminal, ids: list[int], everything: bool, ledger: str | None, decision: Decision, dry_run: bool
+    terminal: Terminal, ids: list[int], everything: bool, ledger: str | None, decision: ReviewDecision, dry_run: bool
 ) -> None:
     if bool(ids) == everything:
         raise UsageError(

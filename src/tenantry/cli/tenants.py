@@ -27,7 +27,7 @@ from tenantry.commands.tenant_rows import (
 )
 from tenantry.commands.tenants import add_tenant, list_tenants, rename_tenant
 from tenantry.errors import ExitStatus, Refused
-from tenantry.execution.tenant_table import Tenant, TenantChange
+from tenantry.execution.tenant_table import Tenant, TenantRowChange
 from tenantry.model.size import readable
 from tenantry.model.tenant_export import TenantExport
 from tenantry.model.wording import counted
@@ -264,7 +264,7 @@ def _mark(tenant: Tenant) -> str:
     return ", ".join(marks)
 
 
-def _changed(terminal: Terminal, change: TenantChange, what: str) -> ExitStatus:
+def _changed(terminal: Terminal, change: TenantRowChange, what: str) -> ExitStatus:
     terminal.answer(statement=change.statement, tenant=change.tenant, dry_run=change.tenant is None)
     if change.tenant is None:
         terminal.show(change.statement)

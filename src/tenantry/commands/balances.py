@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 
 from tenantry.backups.create import BackupOptions
-from tenantry.balances.backfill import AGAIN, Backfill
+from tenantry.balances.backfill import AGAIN, BalanceBackfill
 from tenantry.balances.compaction import compact
 from tenantry.balances.differences import states
 from tenantry.balances.inspection import Line, inspect
@@ -25,7 +25,7 @@ from tenantry.execution.outline import Outline, PlannedStep, takes_back
 from tenantry.execution.prospect import MigrateOptions
 from tenantry.execution.renames import settle
 from tenantry.execution.rollback.executor import Reverting, backwards
-from tenantry.execution.runs import Tally, make_runner, stop
+from tenantry.execution.runs import RunCounts, make_runner, stop
 from tenantry.execution.session import Session, open_session
 from tenantry.model.name import Name
 from tenantry.model.run import Result
@@ -63,7 +63,7 @@ def install_balances(
         session = Session.begin(target, connection, spec)
         chosen = selected_ledgers(session, options.ledger, options.slots)
         steps, going = [step for subject in chosen for step in subject.steps], orphans(session, chosen)
-        tally = Tally(observer)
+        tally = RunCounts(observer)
         runner = make_runner(session, current.id, observer, tally, migrating(options))
         session.journal.install()
         note_first_description(connection)
@@ -141,7 +141,7 @@ def _backfill_all(current: Run, chosen: tuple[Subject, ...], options: BalancesOp
     with interruptible(interrupt):
         for subject in chosen:
             observer(Reading(f"the movements of {subject.ledger.table}"))
-            work = Backfill(
+            work = BalanceBackfill(
                 ledger=subject.ledger, connection=connection, observer=observer, workers=options.workers,
                 connections=lambda purpose: connect(current.target, run=current.id, purpose=purpose), stop=halt,
                 budget=budget,

@@ -22,7 +22,7 @@ from tenantry.execution.existing import read_entries
 from tenantry.execution.outline import Outline, PlannedStep
 from tenantry.execution.renames import current_names, settle
 from tenantry.execution.rollback.executor import Reverting, backwards
-from tenantry.execution.runs import Tally, make_runner, stop
+from tenantry.execution.runs import RunCounts, make_runner, stop
 from tenantry.execution.session import Session, open_session
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.backup import Reason
@@ -89,7 +89,7 @@ def remove_balances(
         session = Session.begin(target, current.connection, spec)
         entries = _entries(session.entries, spec, options)
         _refuse_dependents(current.connection, session.journal, entries)
-        tally = Tally(current.observer)
+        tally = RunCounts(current.observer)
         runner = make_runner(session, current.id, current.observer, tally, migrating(options))
         started = time.monotonic()
         if entries:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tenantry.discovery.corrections import Correction, corrections
+from tenantry.discovery.corrections import PathCorrection, corrections
 from tenantry.discovery.profile import SAMPLES, census
 from tenantry.execution.session import Session, open_session
 from tenantry.model.evidence import Pair, Sample
@@ -25,7 +25,7 @@ class Conflicts:
     rows: int
     pairs: tuple[Pair, ...]
     samples: tuple[Sample, ...] = ()
-    corrections: Mapping[tuple[str, str], tuple[Correction, ...]] = field(default_factory=dict)
+    corrections: Mapping[tuple[str, str], tuple[PathCorrection, ...]] = field(default_factory=dict)
 
 
 def conflicts(target: Target, spec: Spec, *, all_rows: bool = False) -> tuple[Conflicts, ...]:

@@ -31,7 +31,7 @@ from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.dump import dump_schema
 from tenantry.postgres.queries import read_queries
-from tenantry.presets import Loaded, spec_path, strays_query
+from tenantry.presets import LoadedSample, spec_path, strays_query
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "demo.sql")
 BEFORE, DURING = "before", "during"
@@ -61,7 +61,7 @@ class Demonstration:
     """What happened, step by step; times in seconds."""
 
     preset: str
-    loaded: Loaded | None = None
+    loaded: LoadedSample | None = None
     refusal: str = ""
     statements: int = 0
     errors: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ PAUSE = 0.005
 
 
 @dataclass(slots=True, kw_only=True)
-class Tally:
+class StatementCounts:
     """What the application did and measured so far; times in seconds."""
 
     statements: int = 0
@@ -47,10 +47,10 @@ class Tally:
 
 
 @contextmanager
-def old_application(target: Target, preset: str, *, threads: int = 4, seed: int = 1) -> Iterator[Tally]:
+def old_application(target: Target, preset: str, *, threads: int = 4, seed: int = 1) -> Iterator[StatementCounts]:
     """Reads and writes as an ordinary role during the block, and disconnects after it."""
     as_role = Target(make_conninfo(target.conninfo, user=ROLE))
-    tally, over = Tally(), threading.Event()
+    tally, over = StatementCounts(), threading.Event()
     workers = [
         threading.Thread(
             target=_work,
@@ -70,7 +70,7 @@ def old_application(target: Target, preset: str, *, threads: int = 4, seed: int 
 
 
 def _work(
-    target: Target, preset: str, tally: Tally, over: threading.Event, dice: random.Random, number: int
+    target: Target, preset: str, tally: StatementCounts, over: threading.Event, dice: random.Random, number: int
 ) -> None:  # fmt: skip
     try:
         connection = connect(target, purpose="demo", operator=False)
@@ -94,7 +94,7 @@ def _work(
 
 
 def _run(
-    connection: psycopg.Connection[Any], statements: tuple[bytes, ...], values: dict[str, Any], tally: Tally
+    connection: psycopg.Connection[Any], statements: tuple[bytes, ...], values: dict[str, Any], tally: StatementCounts
 ) -> None:
     try:
         with connection.transaction():

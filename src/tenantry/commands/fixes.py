@@ -8,7 +8,7 @@ from tenantry.backups.create import BackupOptions, BackupRun
 from tenantry.backups.create import ensure_backup as back_up
 from tenantry.backups.estimate import BackupEstimate, estimate_backup
 from tenantry.checks.fixes.apply import ROWS, Fixer
-from tenantry.checks.fixes.corrections import Correction, changed_tables, corrected, foreseen, repairs_for
+from tenantry.checks.fixes.corrections import TableCorrection, changed_tables, corrected, foreseen, repairs_for
 from tenantry.checks.session_pool import Stop
 from tenantry.checks.verdict import Families, verdict_of
 from tenantry.commands.inspection import InspectionOptions, open_check_context
@@ -41,7 +41,7 @@ class FixOptions:
 class Fixed:
     """The corrections, and what remains after them; after a dry run, what was found, and the backup to be made."""
 
-    corrections: tuple[Correction, ...]
+    corrections: tuple[TableCorrection, ...]
     verdict: Verdict
     backup: BackupEstimate | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tenantry.checks.families import VALIDATION, VERIFICATION
-from tenantry.checks.fixes.corrections import Correction
+from tenantry.checks.fixes.corrections import TableCorrection
 from tenantry.checks.verdict import Families
 from tenantry.commands.fixes import Fixed, FixOptions, fix_issues, preview_fixes
 from tenantry.commands.inspection import InspectionOptions, inspect
@@ -45,7 +45,7 @@ class Full:
     migration: Result
     validation: Verdict
     verification: Verdict
-    corrections: tuple[Correction, ...] = ()
+    corrections: tuple[TableCorrection, ...] = ()
 
 
 def full(target: Target, spec: Spec, options: FullOptions | None = None, observer: Observer | None = None) -> Full:
@@ -83,7 +83,7 @@ def _inspect(
     families: Families,
     command: str,
     next_step: str,
-) -> tuple[Verdict, tuple[Correction, ...]]:
+) -> tuple[Verdict, tuple[TableCorrection, ...]]:
     if options.fix is None:
         asked = options.inspection
         return inspect(target, spec, families, asked, observer, command=command, next_step=next_step), ()

@@ -20,7 +20,7 @@ from tenantry.execution.renames import settle
 from tenantry.execution.rollback.executor import Reverting
 from tenantry.execution.rollback.preflight import DroppedObjects, built_upon
 from tenantry.execution.runner import Runner
-from tenantry.execution.runs import Tally, filling, make_runner, stop
+from tenantry.execution.runs import RunCounts, filling, make_runner, stop
 from tenantry.execution.session import Session
 from tenantry.model.backup import Reason
 from tenantry.model.evidence import Evidence
@@ -49,7 +49,7 @@ def migrate(
         session = Session.begin(target, current.connection, spec, distribute=options.distribute)
         refuse_during_move(current.connection)
         prospect = prospects(session, options)
-        tally = Tally(observer)
+        tally = RunCounts(observer)
         runner = make_runner(session, current.id, observer, tally, options)
         findings, evidence = examine(session, prospect, options, observer)
         session.journal.install()
@@ -87,7 +87,7 @@ def _back_up(session: Session, run: str, prospect: Prospect, options: MigrateOpt
 
 
 def _apply(
-    target: Target, runner: Runner, prospect: Prospect, tally: Tally, options: MigrateOptions,
+    target: Target, runner: Runner, prospect: Prospect, tally: RunCounts, options: MigrateOptions,
     findings: tuple[Finding, ...], evidence: Evidence | None,
 ) -> Result:  # fmt: skip
     started = time.monotonic()

@@ -11,7 +11,7 @@ from pathlib import Path
 from tenantry.backups.monitor import (
     BackupSize,
     Forecast,
-    Limits,
+    MonitorLimits,
     dumps_in,
     forecast,
     own_by_kind,
@@ -36,7 +36,7 @@ class MonitorOptions:
     """`dump_folders` contain dumps of other tools, each a file or a folder; `last_snapshot` is when the provider made
     its last one; `free_space` in bytes, for servers that do not report it."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: MonitorLimits = field(default_factory=MonitorLimits)
     dump_folders: tuple[Path, ...] = ()
     last_snapshot: datetime | None = None
     free_space: int | None = None

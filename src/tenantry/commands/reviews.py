@@ -24,7 +24,7 @@ from tenantry.postgres.journal import Journal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class ReviewDecision:
     """What a person, `by`, has decided on reviews: to set the balance to the ledger, or to keep it, and why."""
 
     accept: bool
@@ -47,7 +47,7 @@ def list_reviews(
 
 
 def decide_reviews(
-    target: Target, spec: Spec, numbers: Sequence[int], decision: Decision, *, ledger: str | None = None,
+    target: Target, spec: Spec, numbers: Sequence[int], decision: ReviewDecision, *, ledger: str | None = None,
     dry_run: bool = False, observer: Observer | None = None,
 ) -> tuple[Decided, ...]:  # fmt: skip
     """Decide on reviews, each in a transaction of its own; on all open ones if `numbers` is empty.
@@ -78,7 +78,7 @@ def decide_reviews(
 
 
 def _decide(
-    connection: Connection, budget: float, subject: Subject, review: Review, decision: Decision, *, dry_run: bool
+    connection: Connection, budget: float, subject: Subject, review: Review, decision: ReviewDecision, *, dry_run: bool
 ) -> Decided:
     """Tried again while a writer has the balance locked, or another correction is running."""
     try:

@@ -22,7 +22,7 @@ from tenantry.execution.rollback.preflight import ALTERED, DroppedObjects, Obsta
 from tenantry.execution.rollback.select import Selection, select
 from tenantry.execution.rollback.verify import StateBefore, look_back
 from tenantry.execution.runner import Runner
-from tenantry.execution.runs import Tally, filling, no_fill, stop
+from tenantry.execution.runs import RunCounts, filling, no_fill, stop
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.backup import MAX_SIZE, BackupKind, Reason
 from tenantry.model.finding import Finding
@@ -84,7 +84,7 @@ def rollback(target: Target, options: RollbackOptions | None = None, observer: O
                     {"others": selection.others},
                 )
             )
-        tally = Tally(observer)
+        tally = RunCounts(observer)
         runner = Runner(
             connection=connection, journal=journal, run=current.id, backfill=no_fill, observer=tally,
             patience=LockPolicy(timeout=options.lock_timeout, budget=options.lock_budget),
@@ -131,7 +131,7 @@ def refuse_balances(entries: Sequence[Entry]) -> None:
 
 def _walk(
     target: Target, runner: Runner, selection: Selection, options: RollbackOptions, found: Sequence[Obstacle],
-    tally: Tally,
+    tally: RunCounts,
 ) -> Result:  # fmt: skip
     connection, observer, entries = runner.connection, tally.observer, selection.entries
     started = time.monotonic()
@@ -200,5 +200,5 @@ def _result(
     )  # fmt: skip
 
 
-def _timed(result: Result, tally: Tally, seconds: float) -> Result:
+def _timed(result: Result, tally: RunCounts, seconds: float) -> Result:
     return replace(result, seconds=seconds, longest_lock=tally.longest_lock, retries=tally.retries)

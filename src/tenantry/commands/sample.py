@@ -7,7 +7,7 @@ from collections.abc import Collection
 from tenantry.execution.session import Session, open_session
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.presets import Loaded, load
+from tenantry.presets import LoadedSample, load
 
 ROWS = 20_000
 
@@ -20,7 +20,7 @@ def sample(
     seed: int = 1,
     faults: Collection[str] = (),
     spec: Spec | None = None,
-) -> Loaded:
+) -> LoadedSample:
     """Load a preset into the schema public; `rows` is the number of rows of its largest table, with which all tables
     grow.
 

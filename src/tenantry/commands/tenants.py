@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tenantry.errors import UsageError, nearest
 from tenantry.execution.session import Session, open_session
-from tenantry.execution.tenant_table import Tenant, TenantChange, TenantRows, _slug
+from tenantry.execution.tenant_table import Tenant, TenantRowChange, TenantRows, _slug
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.postgres.moves import Moves
@@ -35,7 +35,7 @@ def _located(table: TenantRows) -> Iterator[Tenant]:
         yield Tenant(slug=move.slug, key=move.tenant, location=move.location, moving=not move.complete)
 
 
-def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False) -> TenantChange:
+def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run: bool = False) -> TenantRowChange:
     """Add a tenant; by default, the slug is its name.
 
     Raises Refused if a tenant has that slug, UsageError if the table requires values that are not known.
@@ -46,7 +46,7 @@ def add_tenant(target: Target, spec: Spec, slug: str, *, name: str = "", dry_run
         return table.change(statement, dry_run=dry_run)
 
 
-def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: bool = False) -> TenantChange:
+def rename_tenant(target: Target, spec: Spec, slug: str, new: str, *, dry_run: bool = False) -> TenantRowChange:
     """Change the slug of a tenant; its key, which rows contain, does not change.
 
     Raises UsageError if the tenant does not exist, Refused if the spec lists it, it is the sentinel tenant, or the new

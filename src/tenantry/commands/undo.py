@@ -19,7 +19,7 @@ from tenantry.model.backup import Reason
 from tenantry.model.name import Name
 from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
-from tenantry.postgres.fixes import FixJournal, Part
+from tenantry.postgres.fixes import FixJournal, FixPart
 from tenantry.postgres.journal import Journal
 
 
@@ -145,7 +145,7 @@ def _looked_at(undoing: Undoing, observer: Observer) -> Undone:
     )  # fmt: skip
 
 
-def _tables(parts: Sequence[tuple[UndoMethod, Part]]) -> frozenset[Name]:
+def _tables(parts: Sequence[tuple[UndoMethod, FixPart]]) -> frozenset[Name]:
     return frozenset(way.record.relation for way, _ in parts)
 
 

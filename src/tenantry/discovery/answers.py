@@ -35,7 +35,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class TableQuestion:
     """A table that waits for a decision: `why`, the known facts, and the possible answers. Tables with the same `cause`
     wait for the same answer. `rows` may be an estimate."""
 
@@ -48,7 +48,7 @@ class Question:
     answers: tuple[Answer, ...]
 
 
-def questions(spec: Spec, proposal: Proposal, schema: Schema) -> tuple[Question, ...]:
+def questions(spec: Spec, proposal: Proposal, schema: Schema) -> tuple[TableQuestion, ...]:
     """The tables that the spec leaves undecided, those with most rows first."""
     found = []
     for part in spec.table:
@@ -58,7 +58,7 @@ def questions(spec: Spec, proposal: Proposal, schema: Schema) -> tuple[Question,
         decision = proposal.decisions.get(table)
         evidence = proposal.evidence.tables.get(table)
         found.append(
-            Question(
+            TableQuestion(
                 table=table, part=part, why=part.undecided, cause=decision.cause if decision is not None else "",
                 rows=evidence.rows if evidence is not None else max(0, round(schema.tables[table].rows)),
                 reasons=decision.reasons if decision is not None else (),
@@ -69,7 +69,7 @@ def questions(spec: Spec, proposal: Proposal, schema: Schema) -> tuple[Question,
 
 
 def answered(
-    text: str, spec: Spec, schema: Schema, given: Sequence[tuple[Question, Answer]], slug: str = ""
+    text: str, spec: Spec, schema: Schema, given: Sequence[tuple[TableQuestion, Answer]], slug: str = ""
 ) -> str:  # fmt: skip
     """The `text` of the spec with answers written into it; the rest of it is unchanged.
 

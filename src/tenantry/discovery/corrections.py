@@ -16,7 +16,7 @@ from tenantry.model.schema import Schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
+class PathCorrection:
     """How the rows that disagree would be changed to follow `right` in place of `wrong`, both given by their labels.
     `statement` is None if only a person can decide, and `reason` gives the cause."""
 
@@ -32,14 +32,14 @@ class _Unknown(Exception):
 
 def correction(
     wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership: Ownership, schema: Schema
-) -> Correction:
+) -> PathCorrection:
     """The statement that changes the rows on the path `wrong` to the tenant of `right`. It sets only columns of the
     user's."""
     try:
         statement, reason = _statement(wrong, right, owned, ownership, schema), ""
     except _Unknown as unknown:
         statement, reason = None, str(unknown)
-    return Correction(wrong=wrong.label, right=right.label, statement=statement, reason=reason)
+    return PathCorrection(wrong=wrong.label, right=right.label, statement=statement, reason=reason)
 
 
 def _statement(wrong: TenantLookup, right: TenantLookup, owned: Owned, ownership: Ownership, schema: Schema) -> str:
@@ -131,7 +131,7 @@ def _first(found: Iterator[TenantLookup], table: Name, owner: Owned) -> TenantLo
 
 def corrections(
     pairs: Sequence[tuple[str, str]], owned: Owned, ownership: Ownership, schema: Schema
-) -> dict[tuple[str, str], tuple[Correction, ...]]:
+) -> dict[tuple[str, str], tuple[PathCorrection, ...]]:
     """For each pair of labels both corrections, each of which follows the other path; none if a path disagrees with
     itself, or is the spec's assignment."""
     known = {lookup.label: lookup for lookup in lookups(owned, ownership, schema)}

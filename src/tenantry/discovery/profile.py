@@ -17,7 +17,7 @@ from psycopg import sql
 from tenantry.discovery.lookups import TenantLookup, lookups
 from tenantry.discovery.tenant_map import TenantMap
 from tenantry.discovery.tenants import TENANTS, tenants
-from tenantry.model.evidence import Census, PathKind, Question, Repeat, TableEvidence
+from tenantry.model.evidence import Census, CensusQuestion, PathKind, Repeat, TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned, Ownership
 from tenantry.model.schema import Schema
@@ -176,7 +176,7 @@ def _rounds(drawn: _Census, members: Sequence[TenantMap]) -> list[sql.Composed |
 
 def _question(
     drawn: _Census, tenant_map: TenantMap, samples: int | None, *, filled: bool, earlier: sql.Composable
-) -> Question:
+) -> CensusQuestion:
     owned, orphan, tenant = (
         tenant_map.owned,
         sql.SQL("e.orphan").format(),
@@ -221,7 +221,7 @@ def _question(
             ).format(low=low, high=high, giving=sql.SQL(", ").join(alone))
         )
     evaluated = tenant_map.evaluated(drawn.schema, drawn)
-    return Question(
+    return CensusQuestion(
         table=tenant_map.owned.table,
         policy=tenant_map.owned.orphans,
         paths=tenant_map.labels,

@@ -18,7 +18,7 @@ from tenantry.model.spec import ReferencePart, Spec, TablePart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class SpecDifference:
     """A table for which the file and a new proposal differ, each as a line of a spec."""
 
     table: Name
@@ -38,7 +38,7 @@ class Update:
     added: tuple[Decision, ...] = ()
     references: tuple[ReferencePart, ...] = ()
     gone: tuple[str, ...] = ()
-    differences: tuple[Difference, ...] = ()
+    differences: tuple[SpecDifference, ...] = ()
 
     @property
     def undecided(self) -> tuple[Decision, ...]:
@@ -61,7 +61,7 @@ def update(text: str, spec: Spec, background: Background, *, gone: tuple[str, ..
     references = tuple(part for part in missing if _child(part, home)[0] in new)
     differences = (
         *(_difference(proposal.decisions[name], part) for name, part in written.items() if name in proposal.decisions),
-        *(Difference(table=_child(part, home)[0], written="", proposed=one_line(reference_text(part)))
+        *(SpecDifference(table=_child(part, home)[0], written="", proposed=one_line(reference_text(part)))
           for part in missing if part not in references),
     )  # fmt: skip
     addition = ""
@@ -108,11 +108,11 @@ def one_line(block: str) -> str:
     return " ".join(line for line in block.splitlines() if line and not line.startswith("#"))
 
 
-def _difference(decision: Decision, part: TablePart) -> Difference | None:
+def _difference(decision: Decision, part: TablePart) -> SpecDifference | None:
     """None if both agree, or if a person has answered what discover leaves open."""
     if decision.part.undecided is not None or _meaning(decision.part) == _meaning(part):
         return None
-    return Difference(table=decision.table, written=part_line(part), proposed=part_line(decision.part))
+    return SpecDifference(table=decision.table, written=part_line(part), proposed=part_line(decision.part))
 
 
 def _as_written(decision: Decision, part: TablePart, home: str) -> Decision:

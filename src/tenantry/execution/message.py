@@ -115,7 +115,7 @@ _TOLD = sql.SQL(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class MessageLimits:
     """In seconds: for all locks together, for a further one, for which a writer may wait behind this session without
     checking for a deadlock, and the minimum of a wait, with a lock held and without."""
 
@@ -145,7 +145,7 @@ class MessageResult:
     part_times: Mapping[int, float]
 
 
-def taking(locks: Sequence[Lock], limits: Limits, connection: psycopg.Connection[Any]) -> bytes:
+def taking(locks: Sequence[Lock], limits: MessageLimits, connection: psycopg.Connection[Any]) -> bytes:
     """Takes the locks, in order, on those of the tables that exist; what follows in the transaction may use the rest of
     the time."""
     texts = [

@@ -19,7 +19,7 @@ from tenantry.steps import Backfill
 
 
 @dataclass(slots=True)
-class Tally:
+class RunCounts:
     """Counts the runner's events, and passes them on."""
 
     observer: Observer
@@ -41,7 +41,7 @@ class Tally:
         self.observer(event)
 
 
-def make_runner(session: Session, run: str, observer: Observer, tally: Tally, options: MigrateOptions) -> Runner:
+def make_runner(session: Session, run: str, observer: Observer, tally: RunCounts, options: MigrateOptions) -> Runner:
     """A runner over the session's connection, for steps without a backfill: see `filling`."""
     locks = session.spec.locks
     patience = LockPolicy(timeout=options.lock_timeout or locks.timeout, budget=options.lock_budget or locks.budget)

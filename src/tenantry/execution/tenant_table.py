@@ -43,7 +43,7 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TenantChange:
+class TenantRowChange:
     """The change that was made, or would be made in a dry run: the statement, with its values, and the tenant after
     it."""
 
@@ -145,12 +145,12 @@ class TenantRows:
             sql.Identifier(self.tenant.slug), sql.Literal(slug),
         )  # fmt: skip
 
-    def change(self, statement: sql.Composed, *, dry_run: bool) -> TenantChange:
+    def change(self, statement: sql.Composed, *, dry_run: bool) -> TenantRowChange:
         text = statement.as_string(None)
         # A trigger of the table may write another slug than the given one: the key identifies the row.
         told = sql.SQL("{} RETURNING tenant.{}::pg_catalog.text").format(statement, sql.Identifier(self.tenant.key))
         if dry_run:
-            return TenantChange(statement=text, tenant=None)
+            return TenantRowChange(statement=text, tenant=None)
         try:
             with self.connection.transaction():
                 # For the table's own triggers.
@@ -178,4 +178,4 @@ class TenantRows:
                 f"{self.tenant.name} does not accept the tenant: {error.diag.message_primary}",
                 details=[error.diag.message_detail or ""],
             ) from error
-        return TenantChange(statement=text, tenant=next((one for one in self.read() if one.key == row[0]), None))
+        return TenantRowChange(statement=text, tenant=next((one for one in self.read() if one.key == row[0]), None))

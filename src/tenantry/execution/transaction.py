@@ -36,7 +36,7 @@ from tenantry.execution.message import (
     FORBIDDEN,
     LOCKING,
     UNSETTLED,
-    Limits,
+    MessageLimits,
     OwnStatement,
     doing,
     lock_held_before_failure,
@@ -361,7 +361,7 @@ class _Transaction:
             # In reverse order every second time: a session that conflicts with one order may not with the other.
             locks = locks[::-1]
         locks = [lock for lock in locks if lock.mode.blocks_writers]
-        limits = Limits(
+        limits = MessageLimits(
             timeout=self.patience.timeout, look=INITIAL_WAIT * self.outcome.tries, unnoticed=DEADLOCK_SAFE_WAIT,
             glance=MIN_WAIT, least=LEAST,
         )  # fmt: skip

@@ -121,7 +121,7 @@ class Repeat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class CensusQuestion:
     """The queries for one table: `counts` gives one row, for `read`.
 
     `orphans` and `conflicts` make the queries of samples, which are only run if the counts are not zero: for most
@@ -176,7 +176,7 @@ class Census:
     """To be run in one snapshot: `tenant_maps` in order, then the questions; tables in `known` need no question."""
 
     tenant_maps: tuple[sql.Composed | Repeat, ...]
-    questions: tuple[Question, ...]
+    questions: tuple[CensusQuestion, ...]
     known: tuple[TableEvidence, ...] = ()
     order: tuple[Name, ...] = ()
 

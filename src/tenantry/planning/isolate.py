@@ -24,7 +24,7 @@ from tenantry.steps import (
     Step,
 )  # fmt: skip
 from tenantry.steps.derivation import BySlug
-from tenantry.steps.row_security import Link, Sight
+from tenantry.steps.row_security import MembershipLink, Sight
 
 PHASE = Phase.ISOLATE
 OWN = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -161,7 +161,7 @@ def row_securities(context: PlanContext, *, legacy: tuple[str, ...]) -> Iterator
         for table in unit.all:
             yield _row_security(context, table.name, unit.owned.column, (table.owner, *roles), sight, legacy)
     for member in context.ownership.members:
-        link = Link(table=member.link, columns=member.columns, own_columns=member.own_columns,
+        link = MembershipLink(table=member.link, columns=member.columns, own_columns=member.own_columns,
                     operators=member.operators, tenant=context.column(member.link))  # fmt: skip
         sight = Sight.WRITING_MEMBER if member.writable else Sight.MEMBER
         for table in context.family(member.table):
@@ -176,7 +176,7 @@ def row_securities(context: PlanContext, *, legacy: tuple[str, ...]) -> Iterator
 
 def _row_security(
     context: PlanContext, table: Name, column: str, roles: tuple[str, ...], sight: Sight, legacy: tuple[str, ...],
-    link: Link | None = None,
+    link: MembershipLink | None = None,
 ) -> RowSecurity:  # fmt: skip
     """`roles`: its owner, then the roles as which triggers read it."""
     operators = tuple(dict.fromkeys((*context.operators(roles[0]), *roles[1:])))

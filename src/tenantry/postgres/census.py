@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, UsageError
-from tenantry.model.evidence import Census, Evidence, Pair, Question, Repeat, TableEvidence
+from tenantry.model.evidence import Census, CensusQuestion, Evidence, Pair, Repeat, TableEvidence
 from tenantry.model.name import Name
 from tenantry.postgres.owner_context import fenced
 
@@ -92,8 +92,8 @@ def _perform(connection: psycopg.Connection[Any], works: Sequence[sql.Composed |
 
 
 def _answered(
-    connection: psycopg.Connection[Any], questions: Sequence[Question], watch: Callable[[Name], None]
-) -> Iterator[tuple[Question, TableEvidence]]:
+    connection: psycopg.Connection[Any], questions: Sequence[CensusQuestion], watch: Callable[[Name], None]
+) -> Iterator[tuple[CensusQuestion, TableEvidence]]:
     """Each question with its answer. Several tables are counted at once as long as that takes no longer than half a
     second, so that the table that is named to the user is one that is being counted."""
     done, size = 0, 1

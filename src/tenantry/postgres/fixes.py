@@ -44,7 +44,7 @@ class FixRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class FixPart:
     """Rows of one fix whose images have the same columns, by the ids of their images."""
 
     fix: int
@@ -53,7 +53,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RowTrigger:
+class RowChangingTrigger:
     """A trigger that changes a row before it is written, or other rows. `enabled` is pg_trigger's letter."""
 
     table: Name
@@ -99,7 +99,7 @@ class FixJournal:
         with self.connection.cursor(row_factory=class_row(FixRecord)) as cursor:
             return cursor.execute(_QUERIES["list"], {"run": run}).fetchall()
 
-    def parts(self, run: str, size: int) -> Iterator[Part]:
+    def parts(self, run: str, size: int) -> Iterator[FixPart]:
         """The part of a run that is still to be undone, last first, in parts of at most `size` rows. Raises Refused for
         a row whose image is not valid."""
         broken = self.connection.execute(_QUERIES["broken"], {"run": run}).fetchone()
@@ -110,19 +110,19 @@ class FixJournal:
             )
         for fix, columns, ids in self.connection.execute(_QUERIES["parts"], {"run": run}).fetchall():
             for first in range(0, len(ids), size):
-                yield Part(fix=fix, columns=tuple(columns), ids=tuple(ids[first : first + size]))
+                yield FixPart(fix=fix, columns=tuple(columns), ids=tuple(ids[first : first + size]))
 
     def undone(self, run: str, ids: Sequence[int]) -> None:
         """Record that these rows were restored by a run."""
         self.connection.execute(_QUERIES["undone"], {"run": run, "ids": list(ids)})
 
-    def triggers(self, table: Name) -> list[RowTrigger]:
+    def triggers(self, table: Name) -> list[RowChangingTrigger]:
         """The triggers that could change a row that is restored (the user's and tenantry's), or other rows
         (tenantry's)."""
         with self.connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(_QUERIES["triggers"], {"table": table.identifier.as_string(None)}).fetchall()
         return [
-            RowTrigger(table=Name(row["schema"], row["table"]), name=row["name"], enabled=row["enabled"])
+            RowChangingTrigger(table=Name(row["schema"], row["table"]), name=row["name"], enabled=row["enabled"])
             for row in rows
         ]
 

@@ -32,7 +32,7 @@ from psycopg.rows import tuple_row
 
 from tenantry.errors import ConnectionFailed, Refused
 from tenantry.model.name import JOURNAL_SCHEMA
-from tenantry.postgres.queries import Fixed, read_queries
+from tenantry.postgres.queries import ConstantQuery, read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "owner_context.sql")
 OPERATOR_POLICY = "tenantry_operator"
@@ -444,7 +444,7 @@ class _Fencing:
         self, query: Any, params: Any = None, *, prepare: bool | None = None, binary: bool | None = None
     ) -> Any:
         plainly = super().execute  # type: ignore[misc]
-        if isinstance(query, Fixed):
+        if isinstance(query, ConstantQuery):
             return plainly(query, params, prepare=prepare, binary=binary)
         text = _text(self.connection, query)
         into = _TABLE_AS.match(text)

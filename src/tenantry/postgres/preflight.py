@@ -21,14 +21,14 @@ from tenantry.postgres.server_state import (
     MissingPrivilege,
     NarrowedTrigger,
     NotValidConstraint,
+    OtherSession,
     Prepared,
     Published,
+    RewriteRule,
     RoleAccess,
-    Rule,
     SchemaAccess,
     ServerCapacity,
     ServerState,
-    Session,
     Slot,
     Standby,
     StatementStat,
@@ -68,7 +68,7 @@ def read_facts(
         roles=read(RoleAccess, "role_access", roles=list(roles)),
         schemas=read(SchemaAccess, "schema_access", schemas=list(schemas), application=application),
         rights=read_rights(connection, roles=[server.user], makers=roles, schemas=schemas, application=application),
-        sessions=read(Session, "sessions"),
+        sessions=read(OtherSession, "sessions"),
         prepared=read(_prepared, "prepared"),
         standbys=read(Standby, "standbys"),
         slots=read(Slot, "slots"),
@@ -141,8 +141,8 @@ def _event_trigger(*, tags: list[str], **row: Any) -> EventTrigger:
     return EventTrigger(tags=tuple(tags), **row)
 
 
-def _rule(*, schema: str, name: str, rule: str, **row: Any) -> Rule:
-    return Rule(table=Name(schema, name), name=rule, **row)
+def _rule(*, schema: str, name: str, rule: str, **row: Any) -> RewriteRule:
+    return RewriteRule(table=Name(schema, name), name=rule, **row)
 
 
 def _narrowed(*, schema: str, name: str, trigger: str, **row: Any) -> NarrowedTrigger:

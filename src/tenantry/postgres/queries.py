@@ -12,14 +12,14 @@ _NAME = re.compile(r"^-- name: *(\S+) *$", re.MULTILINE)
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 
 
-class Fixed(bytes):
+class ConstantQuery(bytes):
     """A constant query: it contains no name of a user's table.
 
     Bytes, because the driver accepts text that is not a literal of the program only in this form.
     """
 
 
-def read_queries(path: Path) -> Mapping[str, Fixed]:
+def read_queries(path: Path) -> Mapping[str, ConstantQuery]:
     """The queries of a file by name; each begins with a line `-- name: NAME`.
 
     Raises ValueError if two have the same name.
@@ -28,10 +28,10 @@ def read_queries(path: Path) -> Mapping[str, Fixed]:
     names, texts = parts[::2], parts[1::2]
     if len(set(names)) < len(names):
         raise ValueError(f"{path.name} names a query twice")
-    return {name: Fixed(text.strip().encode()) for name, text in zip(names, texts, strict=True)}
+    return {name: ConstantQuery(text.strip().encode()) for name, text in zip(names, texts, strict=True)}
 
 
-def filled(query: Fixed, **values: sql.Composable) -> sql.Composed:
+def filled(query: ConstantQuery, **values: sql.Composable) -> sql.Composed:
     """The query with values instead of its parameters, for a message with several statements."""
     # In turn the text between the parameters, and their names.
     parts = _PARAMETER.split(query.decode().rstrip("; \n"))

@@ -44,7 +44,7 @@ class SchemaAccess:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Session:
+class OtherSession:
     """Another session in this database; ages in seconds, None if there is none or tenantry's role may not see it."""
 
     pid: int
@@ -99,7 +99,7 @@ class EventTrigger:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class RewriteRule:
     """A rewrite rule on a table; `event` is SELECT, INSERT, UPDATE or DELETE."""
 
     table: Name
@@ -181,12 +181,12 @@ class ServerState:
     roles: tuple[RoleAccess, ...]
     schemas: tuple[SchemaAccess, ...]
     rights: Rights
-    sessions: tuple[Session, ...]
+    sessions: tuple[OtherSession, ...]
     prepared: tuple[Prepared, ...]
     standbys: tuple[Standby, ...]
     slots: tuple[Slot, ...]
     event_triggers: tuple[EventTrigger, ...]
-    rules: tuple[Rule, ...]
+    rules: tuple[RewriteRule, ...]
     narrowed: tuple[NarrowedTrigger, ...]
     published: tuple[Published, ...]
     hidden: tuple[Name, ...]

@@ -12,9 +12,9 @@ from psycopg import errors, sql
 from tenantry.errors import Refused, UsageError, nearest
 from tenantry.postgres.queries import read_queries
 from tenantry.presets import enterprise, estoque
-from tenantry.presets.sample import Loaded, Sample, Table
+from tenantry.presets.sample import LoadedSample, SampleRows, SampleTable
 
-_SAMPLES: dict[str, type[Sample]] = {"estoque": estoque.Estoque, "enterprise": enterprise.Enterprise}
+_SAMPLES: dict[str, type[SampleRows]] = {"estoque": estoque.Estoque, "enterprise": enterprise.Enterprise}
 _FAULTS = {"estoque": estoque.FAULTS, "enterprise": enterprise.FAULTS}
 _AFTER_THE_ROWS = "-- after the rows:"
 
@@ -28,7 +28,7 @@ def load(
     rows: int,
     seed: int = 1,
     faults: Collection[str] = (),
-) -> Loaded:
+) -> LoadedSample:
     """Create a preset's tables in an empty database and fill them, in one transaction.
 
     `rows` is the number of movements (at least 1), with which the other tables grow; the same `rows` and `seed` give
@@ -48,7 +48,7 @@ def load(
         _create(connection, preset, _AFTER_THE_ROWS + keys)
         for name in counts:
             connection.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(name)))
-    return Loaded(preset=preset, seed=seed, rows=counts, faults=tuple(sample.planted.faults))
+    return LoadedSample(preset=preset, seed=seed, rows=counts, faults=tuple(sample.planted.faults))
 
 
 def fault_kinds(preset: str) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def _create(connection: psycopg.Connection[Any], preset: str, statements: str) -
         ) from error
 
 
-def _fill(connection: psycopg.Connection[Any], table: Table) -> int:
+def _fill(connection: psycopg.Connection[Any], table: SampleTable) -> int:
     target = sql.SQL("COPY {} ({}) FROM STDIN").format(
         sql.Identifier(table.name), sql.SQL(", ").join(map(sql.Identifier, table.columns))
     )

@@ -26,7 +26,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedSample:
     """What was loaded: the number of rows of each table (planted ones included), and every planted fault."""
 
     preset: str
@@ -36,7 +36,7 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class SampleTable:
     """The rows of one table; they are read once, and before those of the table after it."""
 
     name: str
@@ -62,12 +62,12 @@ class Planted:
         yield from self.rows.get(table, ())
 
 
-class Sample(Protocol):
+class SampleRows(Protocol):
     """The rows of a preset; equal arguments give equal rows."""
 
     planted: Planted
 
     def __init__(self, rows: int, seed: int, faults: Collection[str]) -> None: ...
 
-    def tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[SampleTable]:
         """The tables in the order in which they are to be loaded (children may come before their parents)."""

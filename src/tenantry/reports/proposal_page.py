@@ -41,7 +41,7 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class PageEntry:
     """A table as the page lists it; `rows` is None if they were not counted."""
 
     number: int
@@ -82,9 +82,9 @@ def _tooltip(node: Node) -> str:
     return f"{node.name}: {'the tenant table' if node.kind == 'tenant' else node.kind}"
 
 
-def _entry(proposal: Proposal, number: int, name: Name) -> Entry:
+def _entry(proposal: Proposal, number: int, name: Name) -> PageEntry:
     decision, evidence = proposal.decisions[name], proposal.evidence.tables.get(name)
-    return Entry(
+    return PageEntry(
         number=number, decision=decision, line=part_line(decision.part),
         rows=evidence.rows if evidence is not None else None,
         samples=tuple(_samples(evidence)) if evidence is not None else (),

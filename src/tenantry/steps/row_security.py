@@ -47,7 +47,7 @@ class Sight(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class MembershipLink:
     """The table that assigns a row to tenants, each by `tenant`: its `columns` refer to `own_columns`."""
 
     table: Name
@@ -69,7 +69,7 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class PolicyRule:
     """One policy: for which roles and command, which rows it shows (USING), and which it accepts (WITH CHECK). No
     `roles` means PUBLIC."""
 
@@ -109,7 +109,7 @@ class Policies:
     exempt: tuple[str, ...]
     """Roles to which the floor does not apply: operators and, until contract, legacy roles."""
     table: Name
-    link: Link | None = None
+    link: MembershipLink | None = None
     direct: bool = False
     """Without a subquery, for an engine that refuses subqueries in policies."""
     sentinel: str | None = None
@@ -149,20 +149,20 @@ class Policies:
         assert self.link is not None
         return self.link.leads_to(self.table.identifier, current_tenant(self.setting, self.type))
 
-    def _members(self, *, floor: bool) -> dict[str, Rule]:
+    def _members(self, *, floor: bool) -> dict[str, PolicyRule]:
         """The subquery of these policies names the link table, so whoever queries the table needs rights on that as
         well. So they are for the application role alone, and RESTRICTIVE, so that no policy of others can widen them;
         the floor does not filter the application for them."""
         if not floor:
-            found = {"_select": Rule(command="SELECT", using=EVERYTHING)}
+            found = {"_select": PolicyRule(command="SELECT", using=EVERYTHING)}
             if self.sight is Sight.WRITING_MEMBER:
-                found["_update"] = Rule(command="UPDATE", using=EVERYTHING, check=EVERYTHING)
+                found["_update"] = PolicyRule(command="UPDATE", using=EVERYTHING, check=EVERYTHING)
             return {ending: replace(rule, roles=(self.role,)) for ending, rule in found.items()}
         member = self._or_exempt(self._member)
         application = replace(self, exempt=(self.role, *self.exempt))._or_exempt(sql.SQL("false").format())
         return {
-            "": Rule(command="ALL", using=application, check=application, permissive=False),
-            "_member": Rule(command="ALL", using=member, check=member, permissive=False, roles=(self.role,)),
+            "": PolicyRule(command="ALL", using=application, check=application, permissive=False),
+            "_member": PolicyRule(command="ALL", using=member, check=member, permissive=False, roles=(self.role,)),
         }
 
     def _or_exempt(self, condition: sql.Composed) -> sql.Composed:
@@ -176,7 +176,7 @@ class Policies:
         ]
         return sql.SQL(" OR ").join([condition, *usage])
 
-    def rules(self, *, floor: bool) -> dict[str, Rule]:
+    def rules(self, *, floor: bool) -> dict[str, PolicyRule]:
         """The policies of the application, or of the floor, by the suffix of their name."""
         if self.link is not None:
             return self._members(floor=floor)
@@ -185,15 +185,15 @@ class Policies:
         roles = () if floor else (self.role,)
         match self.sight:
             case Sight.READ | Sight.LINK if not floor:
-                found = {"": Rule(command="SELECT", using=seen)}
+                found = {"": PolicyRule(command="SELECT", using=seen)}
             case Sight.OWN | Sight.READ | Sight.LINK:
-                found = {"": Rule(command="ALL", using=own, check=own)}
+                found = {"": PolicyRule(command="ALL", using=own, check=own)}
             case Sight.MIXED:
                 found = {
-                    "_select": Rule(command="SELECT", using=seen),
-                    "_insert": Rule(command="INSERT", check=own),
-                    "_update": Rule(command="UPDATE", using=own, check=own),
-                    "_delete": Rule(command="DELETE", using=own),
+                    "_select": PolicyRule(command="SELECT", using=seen),
+                    "_insert": PolicyRule(command="INSERT", check=own),
+                    "_update": PolicyRule(command="UPDATE", using=own, check=own),
+                    "_delete": PolicyRule(command="DELETE", using=own),
                 }
         return {ending: replace(rule, permissive=not floor, roles=roles) for ending, rule in found.items()}
 
@@ -230,7 +230,7 @@ class RowSecurity(Step):
     filtered: tuple[str, ...] = ()
     """Those operators to which row-level security applies, as they have no BYPASSRLS: they get a policy."""
     legacy: tuple[str, ...] = ()
-    link: Link | None = None
+    link: MembershipLink | None = None
     """For a table whose rows belong to tenants through another table."""
     quarantine: BySlug | None = None
     """The reserved tenant, whose rows the application cannot read even if it names that tenant as its own."""
@@ -278,9 +278,9 @@ class RowSecurity(Step):
         rules = {APPLICATION + ending: rule for ending, rule in policies.rules(floor=False).items()}
         rules |= {FLOOR + ending: rule for ending, rule in policies.rules(floor=True).items()}
         if self.filtered:
-            rules[OPERATOR] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.filtered)
+            rules[OPERATOR] = PolicyRule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.filtered)
         if self.legacy:
-            rules[LEGACY] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.legacy)
+            rules[LEGACY] = PolicyRule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.legacy)
         return {name: rule.sql for name, rule in rules.items()}
 
     @property
@@ -475,15 +475,17 @@ class DirectPolicies(Step):
             there.format(self.table.oid, sql.Literal(others)),
         )  # fmt: skip
 
-    def _rules(self) -> dict[str, Rule]:
+    def _rules(self) -> dict[str, PolicyRule]:
         """First that of operators: on the tenant table, the key of the quarantine tenant is read under it."""
         policies = replace(self.security.rules(), direct=True, sentinel=self.sentinel, nulls=self.nulls)
-        found = dict[str, Rule]()
+        found = dict[str, PolicyRule]()
         if self.security.filtered:
-            found[OPERATOR] = Rule(command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.security.filtered)
+            found[OPERATOR] = PolicyRule(
+                command="ALL", using=EVERYTHING, check=EVERYTHING, roles=self.security.filtered
+            )
         return found | {APPLICATION + end: self._barring(rule) for end, rule in policies.rules(floor=False).items()}
 
-    def _barring(self, rule: Rule) -> Rule:
+    def _barring(self, rule: PolicyRule) -> PolicyRule:
         """With the quarantine tenant excluded."""
         return replace(rule, using=self._barred(rule.using), check=self._barred(rule.check))
 

@@ -17,7 +17,7 @@ from psycopg import sql
 from tenantry.backups.column_mapping import fit
 from tenantry.backups.content import checksum, row_text, selected
 from tenantry.backups.loading import as_loaded
-from tenantry.backups.restore import Target as Rows
+from tenantry.backups.restore import RestoredTable as Rows
 from tenantry.backups.restore import advance
 from tenantry.backups.triggers import disable_triggers, enable_triggers
 from tenantry.errors import Failed, Refused

@@ -19,7 +19,7 @@ import psycopg
 
 import tenantry.balances.reconciliation as reconciliation
 from tenantry import (
-    Decision,
+    ReviewDecision,
     backfill_balances,
     decide_reviews,
     install_balances,
@@ -34,8 +34,10 @@ COMMANDS: Mapping[str, Callable[[Target, Spec], Any]] = {
     "backfill": backfill_balances,
     "remove": remove_balances,
     "reconcile": reconcile_balances,
-    "accept": lambda target, spec: decide_reviews(target, spec, (), Decision(accept=True, by="a test")),
-    "reject": lambda target, spec: decide_reviews(target, spec, (), Decision(accept=False, by="a test", note="so")),
+    "accept": lambda target, spec: decide_reviews(target, spec, (), ReviewDecision(accept=True, by="a test")),
+    "reject": lambda target, spec: decide_reviews(
+        target, spec, (), ReviewDecision(accept=False, by="a test", note="so")
+    ),
 }
 
 

@@ -15,7 +15,7 @@ from balances.reconciling import PLANTS, drift, reconcile
 from balances.stock import MakeStock, Stock
 from conftest import ROOT
 from daily import daily
-from tenantry import Decision, decide_reviews, list_reviews
+from tenantry import ReviewDecision, decide_reviews, list_reviews
 
 pytestmark = pytest.mark.server
 
@@ -128,7 +128,7 @@ def test_reconcile(reconciled: Stock, dies: Dies, statement: str, number: int, m
     assert shop.rows("SELECT count(*) FROM tenantry.discrepancies WHERE state = 'corrected'") == [(4,)]
     assert len(shop.false()) == 2
     assert len(list_reviews(shop.target, shop.spec)) == 1
-    decide_reviews(shop.target, shop.spec, (), Decision(accept=True, by="a test"))
+    decide_reviews(shop.target, shop.spec, (), ReviewDecision(accept=True, by="a test"))
     assert shop.false() == []
 
 

@@ -11,7 +11,7 @@ from balances.reconciling import DIRECT, PLANTS, SMALL, STORAGE, compared, drift
 from balances.stock import LEDGER, SPEC, MakeStock, Stock
 from balances.writers import writing
 from servers import wait_until
-from tenantry import Decision, decide_reviews, list_reviews
+from tenantry import ReviewDecision, decide_reviews, list_reviews
 from tenantry.errors import ExitStatus, Refused
 
 pytestmark = pytest.mark.server
@@ -34,7 +34,7 @@ def false_keys(shop: Stock) -> set[tuple[Any, ...]]:
 
 
 def accept_all(shop: Stock) -> None:
-    decide_reviews(shop.target, shop.spec, (), Decision(accept=True, by="a test"))
+    decide_reviews(shop.target, shop.spec, (), ReviewDecision(accept=True, by="a test"))
 
 
 @pytest.mark.parametrize("plant", PLANTS)

@@ -13,14 +13,14 @@ from balances.reconciling import DIRECT, KEY, PLANTS, SMALL, compared, drift, pa
 from balances.stock import SPEC, Stock
 from balances.writers import writing
 from conftest import Command
-from tenantry import Decision, decide_reviews, list_reviews
+from tenantry import ReviewDecision, decide_reviews, list_reviews
 from tenantry.balances.review_history import forget_discrepancies
 from tenantry.errors import Refused, UsageError
 
 pytestmark = pytest.mark.server
 
-ACCEPT = Decision(accept=True, by="maria", note="counted")
-REJECT = Decision(accept=False, by="maria", note="meant")
+ACCEPT = ReviewDecision(accept=True, by="maria", note="counted")
+REJECT = ReviewDecision(accept=False, by="maria", note="meant")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def shop(reconciled: Stock) -> Stock:
     return made
 
 
-def decide(shop: Stock, decision: Decision, *numbers: int, **options: Any) -> Any:
+def decide(shop: Stock, decision: ReviewDecision, *numbers: int, **options: Any) -> Any:
     return decide_reviews(shop.target, shop.spec, numbers, decision, **options)
 
 

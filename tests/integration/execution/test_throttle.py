@@ -15,7 +15,7 @@ from psycopg import pq
 
 from backfill_business import EVERY_ROW_IS_RIGHT, Watcher, assign, build, run
 from servers import Database, wait_until
-from tenantry.execution.backfill.throttle import Limits, Throttle
+from tenantry.execution.backfill.throttle import Throttle, ThrottleLimits
 
 EPOCH_2000 = 946_684_800
 
@@ -86,7 +86,7 @@ def write(database: Database, megabytes: int) -> None:
 @pytest.mark.server
 def test_waits_until_the_replica_is_near(database: Database, replica: Replica) -> None:
     """A batch does not run while a replica is too far behind; it is told once, by the replica's name."""
-    throttle = Throttle(Limits(lag_bytes=1e6, lag_seconds=None))
+    throttle = Throttle(ThrottleLimits(lag_bytes=1e6, lag_seconds=None))
     told: list[str] = []
     with watching(throttle, database, [0]):
         assert not throttle.admit(0, threading.Event(), told.append)
@@ -112,7 +112,7 @@ def test_does_not_wait_for_ever(database: Database, replica: Replica) -> None:
     assign(database)
     write(database, 4)
     watcher = Watcher()
-    run(database, watcher=watcher, stripes=1, throttle=Throttle(Limits(lag_bytes=1e5, patience=0.3)))
+    run(database, watcher=watcher, stripes=1, throttle=Throttle(ThrottleLimits(lag_bytes=1e5, patience=0.3)))
     assert watcher.reasons[0].startswith("replica behind is ")
     assert database.rows(EVERY_ROW_IS_RIGHT) == [(0,)]
 
@@ -121,7 +121,7 @@ def test_does_not_wait_for_ever(database: Database, replica: Replica) -> None:
 def test_sees_who_waits_for_our_locks(database: Database) -> None:
     """A session that waits for a row of ours is noticed, once for each worker; others' waits are not ours."""
     database.execute("CREATE TABLE t AS SELECT n FROM generate_series(1, 2) AS n")
-    throttle = Throttle(Limits(interval=0.02))
+    throttle = Throttle(ThrottleLimits(interval=0.02))
     never = threading.Event()
 
     def waited_for(holder: psycopg.Connection[tuple[object, ...]]) -> None:

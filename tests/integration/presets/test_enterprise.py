@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from servers import Database
-from tenantry.presets import Loaded, fault_kinds, load
+from tenantry.presets import LoadedSample, fault_kinds, load
 
 ROWS = 4000
 TABLES = (
@@ -27,7 +27,7 @@ EXPIRED_LOTS = "SELECT id FROM lots WHERE expires_on < manufactured_on"
 SYMPTOMS = {"negative-stock": NEGATIVE_LOTS, "expired-before-made": EXPIRED_LOTS}
 
 
-def fill(database: Database, **options: Any) -> Loaded:
+def fill(database: Database, **options: Any) -> LoadedSample:
     with database.connect() as connection:
         return load(connection, **{"preset": "enterprise", "rows": ROWS, **options})
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from servers import Database
-from tenantry.presets import Fault, Loaded, fault_kinds, load
+from tenantry.presets import Fault, LoadedSample, fault_kinds, load
 
 ROWS = 4000
 TABLES = (
@@ -67,7 +67,7 @@ SYMPTOMS = {
 }
 
 
-def fill(database: Database, **options: Any) -> Loaded:
+def fill(database: Database, **options: Any) -> LoadedSample:
     with database.connect() as connection:
         return load(connection, **{"preset": "estoque", "rows": ROWS, **options})
 

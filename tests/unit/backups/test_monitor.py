@@ -12,7 +12,7 @@ import pytest
 from tenantry.backups.monitor import (
     MOST,
     BackupSize,
-    Limits,
+    MonitorLimits,
     dumps_in,
     forecast,
     own_by_kind,
@@ -58,7 +58,7 @@ WEEK = [a_backup(day) for day in range(1, 8)]
 )
 def test_what_the_monitor_finds(backups: list[Backup], found: list[str]) -> None:
     """Too old, too small, unverified for too long, damaged, torn, gone; and nothing else."""
-    limits = Limits(max_age=timedelta(days=1), max_unverified=timedelta(days=7))
+    limits = MonitorLimits(max_age=timedelta(days=1), max_unverified=timedelta(days=7))
     seen = [finding.name for finding in watch_own(backups, running=False, now=NOW, limits=limits)]
     assert seen == found
 
@@ -81,8 +81,8 @@ def test_when_the_disk_will_be_full(sizes: list[int], free: int, more: int, days
     seen = [BackupSize(name=str(day), at=NOW - timedelta(days=day), bytes=size) for day, size in enumerate(sizes)]
     found = forecast("the server", free, seen)
     assert (found.backups, found.days) == (more, days)
-    assert bool([*watch_room(found, Limits())]) == (more < 2)
-    assert bool([*watch_room(found, Limits(spare=0, full_within=timedelta(days=3)))]) == (
+    assert bool([*watch_room(found, MonitorLimits())]) == (more < 2)
+    assert bool([*watch_room(found, MonitorLimits(spare=0, full_within=timedelta(days=3)))]) == (
         days is not None and days <= 3
     )
 
@@ -112,7 +112,7 @@ def test_dumps_of_others(tmp_path: Path) -> None:
     seen = dumps_in(tmp_path, NOW)
     assert seen is not None
     assert [(one.name, one.bytes) for one in seen] == [("folder", 30), ("two", 100), ("one", 100)]
-    found = watch_folder(tmp_path, now=NOW, limits=Limits(), backups=seen)
+    found = watch_folder(tmp_path, now=NOW, limits=MonitorLimits(), backups=seen)
     assert [finding.name for finding in found] == ["backup-small"]
-    gone = watch_folder(tmp_path / "x", now=NOW, limits=Limits(), backups=dumps_in(tmp_path / "x", NOW))
+    gone = watch_folder(tmp_path / "x", now=NOW, limits=MonitorLimits(), backups=dumps_in(tmp_path / "x", NOW))
     assert [finding.name for finding in gone] == ["dumps-unreadable"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tenantry.cli.progress import Lines, PhaseTotal, doing, step_line, watching
+from tenantry.cli.progress import Lines, PhaseProgress, doing, step_line, watching
 from tenantry.cli.settings import Settings
 from tenantry.cli.terminal import Terminal
 from tenantry.execution.events import Notice, Reading, StepEvent, ignore
@@ -26,7 +26,7 @@ def event(action: StepAction = StepAction.APPLIED, **facts: Any) -> StepEvent:
 
 
 def test_a_phase() -> None:
-    total = PhaseTotal(phase=Phase.ENFORCE)
+    total = PhaseProgress(phase=Phase.ENFORCE)
     for one in (event(rows=1500, milliseconds=2000), event(StepAction.KEPT), event(milliseconds=1000)):
         total.add(one)
     assert total.line().plain == "✓ enforce  3 steps, 1 table, 1,500 rows, 1 step kept  (3.0 s)"

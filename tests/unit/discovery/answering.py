@@ -9,7 +9,7 @@ from tenantry.discovery.draft import Draft
 from tenantry.discovery.links import Links
 from tenantry.discovery.proposal import Decision, Proposal, Undecided
 from tenantry.discovery.propose import propose
-from tenantry.model.evidence import Census, Evidence, PathEvidence, PathKind, Question, TableEvidence
+from tenantry.model.evidence import Census, CensusQuestion, Evidence, PathEvidence, PathKind, TableEvidence
 from tenantry.model.name import Name
 from tenantry.model.schema import Schema, Table
 from tenantry.model.spec import TenantPart
@@ -33,7 +33,7 @@ class Rows:
 Answers = dict[str, Rows]
 
 
-def answer(question: Question, rows: Rows) -> TableEvidence:
+def answer(question: CensusQuestion, rows: Rows) -> TableEvidence:
     paths = []
     for label, kind in question.paths:
         begins = label.removeprefix("public.").partition(" > ")[0]

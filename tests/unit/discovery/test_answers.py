@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 
-from tenantry.discovery.answers import Question, answered, questions
+from tenantry.discovery.answers import TableQuestion, answered, questions
 from tenantry.discovery.proposal import Proposal
 from tenantry.discovery.spec_file import spec_text
 from tenantry.errors import UsageError
@@ -30,7 +30,7 @@ class Asked:
         self.spec = Spec.parse(self.text)
         self.questions = questions(self.spec, self.proposal, self.schema)
 
-    def question(self, of: str) -> Question:
+    def question(self, of: str) -> TableQuestion:
         return next(one for one in self.questions if one.part.name == of)
 
     def after(self, of: str, words: str, slug: str = "") -> tuple[Spec, TablePart]:

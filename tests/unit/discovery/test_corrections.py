@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tenantry.discovery.corrections import Correction, corrections
+from tenantry.discovery.corrections import PathCorrection, corrections
 from tenantry.model.schema import Table
 from unit.planning.shop import STORES, STORES_PART
 from unit.schemas import plan_context, spec, table
@@ -17,7 +17,9 @@ SAID = ('users paths = [["tenant_id"]]', 'teams paths = [["lead_id"]]')
 OWN, TEAM = "tenant_id", "team_id > public.teams"
 
 
-def correction_of(orders: Table, part: str, *pairs: tuple[str, str]) -> dict[tuple[str, str], tuple[Correction, ...]]:
+def correction_of(
+    orders: Table, part: str, *pairs: tuple[str, str]
+) -> dict[tuple[str, str], tuple[PathCorrection, ...]]:
     context = plan_context(spec(*SAID, STORES_PART, f"orders {part}"), USERS, TEAMS, STORES, orders)
     owned = context.ownership.of(orders.name)
     assert owned is not None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from tenantry.execution.backfill.progress import TRY_AGAIN_AFTER, Stripes
-from tenantry.execution.backfill.throttle import Lag, Limits, Throttle
+from tenantry.execution.backfill.throttle import Lag, Throttle, ThrottleLimits
 from tenantry.execution.backfill.workers import BatchSizer
 
 
@@ -27,8 +27,8 @@ def test_stop_ends_the_wait() -> None:
 def test_limits(size: float, seconds: float, exceeds: bool) -> None:
     """Unless told otherwise, 64 MB or 10 seconds are too far behind."""
     lag = Lag(replica="one", bytes=size, seconds=seconds)
-    assert lag.exceeds(Limits()) is exceeds
-    assert not lag.exceeds(Limits(lag_bytes=None, lag_seconds=None))
+    assert lag.exceeds(ThrottleLimits()) is exceeds
+    assert not lag.exceeds(ThrottleLimits(lag_bytes=None, lag_seconds=None))
 
 
 def paced(pace: BatchSizer, seconds_a_page: Callable[[int], float], batches: int, *, crowded: bool = False) -> int:

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from psycopg import sql
 
-from tenantry.model.evidence import Census, Pair, PathKind, Question, Sample, TableEvidence
+from tenantry.model.evidence import Census, CensusQuestion, Pair, PathKind, Sample, TableEvidence
 from tenantry.model.spec import Orphans
 from unit.schemas import name
 
 NOTHING = sql.SQL("").format()
-QUESTION = Question(
+QUESTION = CensusQuestion(
     table=name("sales"), policy=Orphans.FAIL, paths=(("store_id > stores", PathKind.PATH), ("lines", PathKind.CHILD)),
     counts=NOTHING, orphans=lambda: NOTHING, conflicts=lambda: NOTHING, pairs=lambda: NOTHING,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.steps.derivation import BySlug
-from tenantry.steps.row_security import EVERY, DirectPolicies, DropLegacyPolicies, Link, RowSecurity, Sight
+from tenantry.steps.row_security import EVERY, DirectPolicies, DropLegacyPolicies, MembershipLink, RowSecurity, Sight
 from unit.steps.examples import CONTRACT, EQUAL, ISOLATE, PRODUCTS, SALES, TENANT, TENANTS, assert_statements, texts
 
 
@@ -164,7 +164,7 @@ def test_legacy_policies_end() -> None:
 
 def test_rows_of_members() -> None:
     """The link table stands in policies for the application alone, and in a RESTRICTIVE one, which no other widens."""
-    link = Link(
+    link = MembershipLink(
         table=Name("public", "links"), columns=("product_id",), own_columns=("id",), operators=EQUAL, tenant="tenant_id"
     )
     step = row_security(table=PRODUCTS, column="id", sight=Sight.WRITING_MEMBER, operators=("ops",), link=link)

@@ -23,7 +23,7 @@ TENANT_CHECKS = ("rows-without-tenant", "tenant-differs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Correction:
+class TableCorrection:
     """What was corrected in one table, or would be: `statement` is the correction, `rows` how many violated the check,
     `fixed` and `left` how many of them were corrected and were not, and `refusals` why not."""
 
@@ -80,13 +80,13 @@ def _filled(context: CheckContext) -> bool:
     return all(step.key in context.entries and context.entries[step.key].state == "done" for step in fills)
 
 
-def foreseen(fixer: Fixer, repair: Repair, rows: int) -> Correction:
+def foreseen(fixer: Fixer, repair: Repair, rows: int) -> TableCorrection:
     """What a repair of so many rows would be, and why it would not be made."""
     problem = fixer.problem(repair)
     return _correction(repair, rows, () if problem is None else (problem,))
 
 
-def corrected(fixer: Fixer, repair: Repair, observer: Observer) -> Correction:
+def corrected(fixer: Fixer, repair: Repair, observer: Observer) -> TableCorrection:
     """Make a repair, and tell `observer` of it."""
     observer(Reading(f"{repair.table}: fixing {repair.name}"))
     made = fixer.make(repair)
@@ -99,11 +99,13 @@ def corrected(fixer: Fixer, repair: Repair, observer: Observer) -> Correction:
     return _correction(repair, made.fixed + made.left, made=made)
 
 
-def _correction(repair: Repair, rows: int, refusals: Sequence[str] = (), made: Repaired | None = None) -> Correction:
+def _correction(
+    repair: Repair, rows: int, refusals: Sequence[str] = (), made: Repaired | None = None
+) -> TableCorrection:
     told = refusals if made is None else tuple(made.refusals)
     if made is not None and made.left and not told:
         told = ("other sessions have locks on these rows, or keep changing them",)
-    return Correction(
+    return TableCorrection(
         name=repair.name, table=repair.table, statement=repair.statement.as_string(None), why=repair.why, rows=rows,
         fixed=made.fixed if made is not None else 0, left=made.left if made is not None else 0, refusals=tuple(told),
     )  # fmt: skip

@@ -18,7 +18,7 @@ from tenantry.execution.backfill.workers import TRANSIENT_ERRORS
 from tenantry.model.name import JOURNAL_SCHEMA, Name
 from tenantry.postgres.catalog import application_path
 from tenantry.postgres.connect import PIN
-from tenantry.postgres.fixes import FixJournal, FixRecord, Part, RowTrigger
+from tenantry.postgres.fixes import FixJournal, FixPart, FixRecord, RowChangingTrigger
 from tenantry.postgres.owner_context import raw_cursor
 from tenantry.steps.fill import FILLING_NOW
 from tenantry.steps.introspection import raw, with_search_path
@@ -169,12 +169,12 @@ class Undoing:
                 )
         return self._methods
 
-    def parts(self) -> list[tuple[UndoMethod, Part]]:
+    def parts(self) -> list[tuple[UndoMethod, FixPart]]:
         """What is still to be restored, last first."""
         methods = self.methods()
         return [(methods[part.fix], part) for part in self.journal.parts(self.undone, self.size)]
 
-    def changed(self, parts: Sequence[tuple[UndoMethod, Part]]) -> Iterator[Changed]:
+    def changed(self, parts: Sequence[tuple[UndoMethod, FixPart]]) -> Iterator[Changed]:
         """The rows that were changed or deleted since."""
         columns_by_table: dict[Name, tuple[UndoMethod, dict[str, None]]] = {}
         for method, part in parts:
@@ -188,7 +188,7 @@ class Undoing:
             for key, columns, gone in cursor.execute(method.changed(tuple(names)), parameters):
                 yield Changed(table=table, key=key, columns=tuple(columns), gone=gone)
 
-    def statements(self, parts: Sequence[tuple[UndoMethod, Part]]) -> list[str]:
+    def statements(self, parts: Sequence[tuple[UndoMethod, FixPart]]) -> list[str]:
         """The templates of the statements, each once."""
         texts = [
             method.restore(part.columns, force=self.force).as_string(None)
@@ -197,7 +197,7 @@ class Undoing:
         ]
         return list(dict.fromkeys(texts))
 
-    def put_back(self, method: UndoMethod, part: Part) -> int:
+    def put_back(self, method: UndoMethod, part: FixPart) -> int:
         """Restore one part, in one transaction with its entry in the journal; returns the rows that have their values
         from before.
 
@@ -224,7 +224,7 @@ class Undoing:
         self.tell(method.record.relation, rows)
         return rows
 
-    def _once(self, method: UndoMethod, part: Part) -> int:
+    def _once(self, method: UndoMethod, part: FixPart) -> int:
         cursor = raw_cursor(self.connection)
         with self.connection.transaction():
             cursor.execute("SELECT pg_catalog.set_config('lock_timeout', $1, true)", [f"{self.timeout * 1000:.0f}ms"])
@@ -245,7 +245,7 @@ class Undoing:
         self.connection.execute(sql.SQL("SELECT {}").format(with_search_path(self.search_path)))
 
     @contextmanager
-    def _without(self, triggers: Sequence[RowTrigger]) -> Iterator[None]:
+    def _without(self, triggers: Sequence[RowChangingTrigger]) -> Iterator[None]:
         """During the block, and in this transaction only, no trigger changes a row: an `updated_at` is restored, too.
 
         The lock blocks writers until the end of the transaction, so that each of their triggers fires.
@@ -261,7 +261,7 @@ class Undoing:
         for trigger in triggers:
             self._alter(trigger, _ENABLE[trigger.enabled])
 
-    def _alter(self, trigger: RowTrigger, how: sql.SQL) -> None:
+    def _alter(self, trigger: RowChangingTrigger, how: sql.SQL) -> None:
         self.connection.execute(
             sql.SQL("ALTER TABLE ONLY {} {} TRIGGER {}").format(
                 trigger.table.identifier, how, sql.Identifier(trigger.name)

@@ -31,7 +31,7 @@ from tenantry.postgres.preflight import in_recovery
 from tenantry.postgres.queries import read_queries
 from tenantry.steps.derivation import of_all_tenants
 from tenantry.steps.introspection import identifiers, raw
-from tenantry.steps.row_security import Link, Sight
+from tenantry.steps.row_security import MembershipLink, Sight
 
 MARK = "let through by every policy"
 TRIPWIRE = sql.SQL("({} || pg_catalog.random())::pg_catalog.int4").format(sql.Literal(MARK + " "))
@@ -193,7 +193,7 @@ class TableAttempts:
 class MemberTableAttempts(TableAttempts):
     """The attempts on a table whose rows belong to the tenants that a link table gives. `key` is one of its columns."""
 
-    link: Link
+    link: MembershipLink
 
     def belongs(self, tenant: str) -> sql.Composed:
         """The condition that `t` belongs to the tenant, perhaps among others."""

@@ -18,7 +18,7 @@ _LAG_INTERVAL = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ThrottleLimits:
     """How far a streaming replica may lag behind, and how long a fill waits for it at a time.
 
     After `patience` seconds one batch runs nevertheless, so that a replica that never catches up does not stop the fill
@@ -40,7 +40,7 @@ class Lag:
     bytes: float
     seconds: float
 
-    def exceeds(self, limits: Limits) -> bool:
+    def exceeds(self, limits: ThrottleLimits) -> bool:
         return (limits.lag_bytes is not None and self.bytes > limits.lag_bytes) or (
             limits.lag_seconds is not None and self.seconds > limits.lag_seconds
         )
@@ -52,8 +52,8 @@ class Lag:
 class Throttle:
     """Monitors with a connection of its own; every worker calls it before each batch."""
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
+    def __init__(self, limits: ThrottleLimits | None = None) -> None:
+        self.limits = limits or ThrottleLimits()
         self._behind: Lag | None = None
         self._crowded: set[int] = set()
         self._workers: Sequence[int] = ()

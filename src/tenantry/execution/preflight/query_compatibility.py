@@ -32,7 +32,7 @@ class Breakage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class Incompatibility:
     """The message for a kind of breakage, with `{table}` and `{column}`. `fails`: it refuses the run."""
 
     why: str
@@ -41,53 +41,53 @@ class Kind:
 
 
 NAME_COLUMNS = "name the columns"
-KINDS: Mapping[str, Kind] = {
-    "insert-select-star": Kind(
+KINDS: Mapping[str, Incompatibility] = {
+    "insert-select-star": Incompatibility(
         why="INSERT … SELECT * takes one more column from {table} than its target has",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
-    "archive-select-star": Kind(
+    "archive-select-star": Incompatibility(
         why="INSERT … SELECT * copies {table} to a table that gets {column}, too: it fails while only one has it",
         remedy=NAME_COLUMNS,
         fails=False,
     ),
-    "row-inserted": Kind(
+    "row-inserted": Incompatibility(
         why="a whole row of {table} is inserted into another table, which has one column fewer",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
-    "copy-without-columns": Kind(
+    "copy-without-columns": Incompatibility(
         why="COPY {table} FROM without a list of columns: the data has one column fewer",
         remedy="COPY {table} (its columns) FROM",
         fails=True,
     ),
-    "copy-to-without-columns": Kind(
+    "copy-to-without-columns": Incompatibility(
         why="COPY {table} TO without a list of columns writes one more column",
         remedy="COPY {table} (its columns) TO",
         fails=False,
     ),
-    "natural-join": Kind(
+    "natural-join": Incompatibility(
         why="NATURAL JOIN of {table} joins by {column}, too, where the other table has it, and silently loses rows",
         remedy="JOIN … USING (its columns)",
         fails=True,
     ),
-    "function-lists-columns": Kind(
+    "function-lists-columns": Incompatibility(
         why="a function returns rows of {table} and lists their columns, one fewer than the table gets",
         remedy="return SELECT *, or RETURNS TABLE (…)",
         fails=True,
     ),
-    "function-returns-star": Kind(
+    "function-returns-star": Incompatibility(
         why="a function returns SELECT * of {table} as a list of columns, one fewer than the table gets",
         remedy=NAME_COLUMNS,
         fails=True,
     ),
-    "select-star": Kind(
+    "select-star": Incompatibility(
         why="a prepared SELECT * of {table} fails until its session prepares it again: its result has one more column",
         remedy="name the columns; or run DEALLOCATE ALL or reconnect once the column exists",
         fails=False,
     ),
-    "returning-star": Kind(
+    "returning-star": Incompatibility(
         why="a prepared RETURNING * of {table} fails until its session prepares it again: its result has one more"
         " column",
         remedy="name the columns; or run DEALLOCATE ALL or reconnect once the column exists",

@@ -12,7 +12,7 @@ from tenantry.model.finding import Finding, Severity
 from tenantry.model.name import Name
 from tenantry.model.schema import Index, Unique
 from tenantry.model.size import readable
-from tenantry.postgres.server_state import ServerCapacity, ServerState, Session
+from tenantry.postgres.server_state import OtherSession, ServerCapacity, ServerState
 
 BESIDE_WORKERS = 3
 """Connections of a run besides the workers': for the steps, the lock, and the observer."""
@@ -125,12 +125,12 @@ def session_findings(scope: Scope, facts: ServerState, *, long: float = LONG, id
     yield from _prepared(scope, facts)
 
 
-def _who(session: Session) -> str:
+def _who(session: OtherSession) -> str:
     application = f", {session.application}" if session.application else ""
     return f"pid {session.pid} ({session.user}{application})"
 
 
-def _long(session: Session) -> Finding:
+def _long(session: OtherSession) -> Finding:
     return warned(
         name="long-transaction",
         message=f"The transaction of {_who(session)} is {session.transaction_age:.0f} s old",
@@ -138,7 +138,7 @@ def _long(session: Session) -> Finding:
     )
 
 
-def _waiting(session: Session) -> Finding:
+def _waiting(session: OtherSession) -> Finding:
     return warned(
         name="idle-in-transaction",
         message=f"The transaction of {_who(session)} has been idle for {session.state_age:.0f} s",

@@ -14,7 +14,7 @@ from tenantry.execution.existing import definitions, read_entries
 from tenantry.execution.preflight.findings import noted, warned
 from tenantry.execution.rollback.executor import Reverting, StillApplied
 from tenantry.execution.rollback.select import Selection
-from tenantry.execution.runs import Tally
+from tenantry.execution.runs import RunCounts
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.postgres.dependents import files
@@ -143,7 +143,7 @@ def _difference(name: str, lines: Sequence[str], verdict: Any, message: str) -> 
 
 
 def look_back(
-    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: StateBefore, tally: Tally
+    connection: psycopg.Connection[Any], walk: Reverting, selection: Selection, aftermath: StateBefore, tally: RunCounts
 ) -> tuple[Finding, ...]:
     tally.observer(Reading("what is left after the rollback"))
     gone = {one.step.key for one in walk.still_applied}

@@ -11,7 +11,7 @@ from tenantry.presets.dates import BEGINNING, day, moment
 from tenantry.presets.distributions import lengths, pick
 from tenantry.presets.enterprise.faults import plant
 from tenantry.presets.movements import Chains
-from tenantry.presets.sample import Row, Table
+from tenantry.presets.sample import Row, SampleTable
 
 _KINDS = ("receipt", "return", "issue", "waste", "adjustment")
 _STORES = ("storeroom", "cooler", "freezer")
@@ -58,7 +58,7 @@ class Enterprise:
         self._item_of_lot = {lot: (item, stock) for stock, (item, _, lot) in enumerate(self._stocks) if lot}
         self.planted = plant({"lots": lots, "inventory_ledger": rows}, faults)
 
-    def tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[SampleTable]:
         """The ledger comes before lots and count lines: only its rows determine when a lot came and what remains of
         it."""
         generated = {
@@ -74,7 +74,7 @@ class Enterprise:
             "feature_flags": self._flag_rows(),
         }
         for name, rows in generated.items():
-            yield Table(name=name, columns=tuple(_COLUMNS[name].split()), rows=self.planted.after(name, rows))
+            yield SampleTable(name=name, columns=tuple(_COLUMNS[name].split()), rows=self.planted.after(name, rows))
 
     @property
     def _sheets(self) -> int:

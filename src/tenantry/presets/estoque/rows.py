@@ -12,7 +12,7 @@ from tenantry.presets.distributions import lengths, pick
 from tenantry.presets.estoque.faults import FaultContext, plant
 from tenantry.presets.estoque.places import SchoolNumbers
 from tenantry.presets.movements import Chains
-from tenantry.presets.sample import Row, Table
+from tenantry.presets.sample import Row, SampleTable
 
 KINDS = ("entrada", "devolucao", "saida", "perda", "ajuste")
 _REASONS = ("recebimento", "devolução da cozinha", None, "embalagem danificada", "contagem física")
@@ -58,7 +58,7 @@ class Estoque:
         self._visits = sum(visits)
         self.planted = plant(self._ground(), faults)
 
-    def tables(self) -> Iterator[Table]:
+    def tables(self) -> Iterator[SampleTable]:
         """Movements come before lots and history before stock: only their rows determine the quantities at the end."""
         generated = {
             "tenants": self._tenant_rows(),
@@ -72,7 +72,7 @@ class Estoque:
             "estoque_alertas": self._alert_rows(),
         }
         for name, rows in generated.items():
-            yield Table(name=name, columns=tuple(_COLUMNS[name].split()), rows=self.planted.after(name, rows))
+            yield SampleTable(name=name, columns=tuple(_COLUMNS[name].split()), rows=self.planted.after(name, rows))
 
     def _ground(self) -> FaultContext:
         places = self._places
