@@ -29,7 +29,7 @@ from tenantry.checks.base import Check, CheckContext, QueryCheck, ReferenceCheck
 from tenantry.checks.completeness import completeness  # noqa: E402
 from tenantry.checks.references import references  # noqa: E402
 from tenantry.checks.runner import examine  # noqa: E402
-from tenantry.checks.scan import condition, plainly, source  # noqa: E402
+from tenantry.checks.scan import condition, source  # noqa: E402
 from tenantry.checks.session_pool import SETTINGS as SESSION  # noqa: E402
 from tenantry.checks.session_pool import Stop  # noqa: E402
 from tenantry.commands.inspection import open_check_context  # noqa: E402
@@ -116,7 +116,7 @@ def one_by_one(context: CheckContext, checks: list[Check]) -> None:
             session.execute(query).fetchone()
         for unit in context.planning.units():
             rows = sql.SQL("SELECT t.{0}, count(*) FROM {1} AS t GROUP BY t.{0}").format(
-                sql.Identifier(unit.owned.column), plainly(unit.name, context.live)
+                sql.Identifier(unit.owned.column), context.live.as_referenced(unit.name)
             )
             session.execute(rows).fetchall()
 
@@ -126,7 +126,9 @@ def bare(context: CheckContext, checks: list[Check]) -> None:
     with context.session("bench") as session:
         session.execute(SESSION)
         for unit in context.planning.units():
-            session.execute(sql.SQL("SELECT count(*) FROM {} AS t").format(plainly(unit.name, context.live))).fetchone()
+            session.execute(
+                sql.SQL("SELECT count(*) FROM {} AS t").format(context.live.as_referenced(unit.name))
+            ).fetchone()
         paths = {(one.table, one.question.path): one for one in checks if isinstance(one.question, ReferenceCheck)}
         for (_, path), check in paths.items():
             there = sql.Identifier("p", path.hops[-1].parent_columns[0])
