@@ -8,6 +8,8 @@
 # make soak     the long tests, on 18: those of tests/soak, and those marked `soak`; those marked `server`, too, on 14 to 17
 # make applications  the suites of two real applications, Tryton's stock module and django-oscar, before our enforce and after
 #               it, on 18; the tests of django-oscar are in its repository only: OSCAR=… takes them from another one
+# make citus    the phase distribute on a Citus cluster: TENANTRY_CITUS_DSN names a database of its coordinator, in which
+#               a superuser has made the extension and added two workers
 # make newest   the application's tests on a newer Python than ours, and so on the newest Django: NEWEST=… is that Python,
 #               3.12 or newer
 # make nightly  every test on each version from 14 to 18, those of acceptance once more as an operator with few rights, on
@@ -28,7 +30,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST ?=
 
 .DEFAULT_GOAL := test
-.PHONY: demo unit test matrix nightly newest applications check soak bench docs system servers clean
+.PHONY: demo unit test matrix nightly newest citus applications check soak bench docs system servers clean
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit("tenantry needs Python 3.11 or newer; this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
@@ -122,6 +124,10 @@ $(NEWER)/.installed: pyproject.toml application/pyproject.toml
 	$(NEWER)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --editable '.[embedded]' --editable './application[dev]' hypothesis psutil
 	@touch $@
+
+citus: $(VENV)/.test
+	@test -n "$(TENANTRY_CITUS_DSN)" || { echo "make citus: TENANTRY_CITUS_DSN names no database of a Citus coordinator"; exit 1; }
+	$(BIN)/python -m pytest -n 0 --pg 18 -s tests/citus $(PYTEST)
 
 newest: servers $(NEWER)/.installed
 	cd application && ../$(NEWER)/bin/python -m pytest -n $(JOBS) --dist worksteal --pg 18 $(PYTEST)

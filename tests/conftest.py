@@ -27,6 +27,7 @@ from tenantry.postgres.locks import hold_run_lock
 
 ROOT = Path(__file__).parents[1]
 REAL_DATABASES = Path(os.environ.get("TENANTRY_REALDB") or ROOT.parent / "shared" / "realdb")
+CITUS = os.environ.get("TENANTRY_CITUS_DSN")
 OLDEST, NEWEST = 14, 18
 RUN = pytest.StashKey[Run]()
 LEFT_OUT = pytest.StashKey[list[str]]()
@@ -113,6 +114,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
     lines = [f"PostgreSQL: {here}"]
     if missing:
         lines.append(f"PostgreSQL not here, so its tests are left out: {', '.join(missing)} (make servers)")
+    if not CITUS:
+        lines.append("no Citus, so its tests are left out (TENANTRY_CITUS_DSN names a coordinator's database)")
     if not REAL_DATABASES.is_dir():
         lines.append("real databases not here, so their tests are left out (TENANTRY_REALDB names their folder)")
     return lines
@@ -165,6 +168,8 @@ def _is_soak(item: pytest.Item) -> bool:
 def _is_chosen(item: pytest.Item) -> bool:
     """Whether a test belongs to what this run is: the suites of real applications, the soak, the nightly run, or what
     every change is held to."""
+    if item.get_closest_marker("citus") is not None and not CITUS:
+        return False
     applications = item.get_closest_marker("applications") is not None
     if item.config.getoption("--applications") or applications:
         return applications and item.config.getoption("--applications")

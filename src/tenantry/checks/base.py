@@ -17,8 +17,9 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
 from tenantry.model.wording import counted
-from tenantry.planning import Plan
+from tenantry.planning import Plan, until_option
 from tenantry.planning.context import PlanContext
+from tenantry.postgres.citus import allow_repartition_joins
 from tenantry.postgres.connect import PinnedConnection, Target, connect
 from tenantry.postgres.journal import Entry
 from tenantry.postgres.owner_context import set_read_only
@@ -160,10 +161,15 @@ class CheckContext:
         return any(entry.phase == phase and entry.state == "done" for entry in self.entries.values())
 
     @property
+    def distributed(self) -> bool:
+        """Whether Citus has distributed the tables, or has begun to."""
+        return any(step.engine for step in self.plan.steps)
+
+    @property
     def repair_command(self) -> str:
         """The command that restores what is missing of all phases that have begun."""
         late = [phase for phase in (Phase.CONTRACT, Phase.DISTRIBUTE) if self.reached(phase)]
-        return " ".join(["`tenantry migrate", *(phase.option for phase in late[-1:])]) + "`"
+        return " ".join(["`tenantry migrate", *(until_option(phase, self.plan.steps) for phase in late[-1:])]) + "`"
 
     def has(self, table: Name, *columns: str) -> bool:
         """Whether the table exists, with these columns."""
@@ -182,6 +188,8 @@ class CheckContext:
             if read_only:
                 set_read_only(connection)
             set_uncounted(connection)
+            if self.distributed:
+                allow_repartition_joins(connection)
             self.opened(connection)
             yield connection
         finally:

@@ -55,6 +55,8 @@ def _rule_check(context: CheckContext, rule: RulePart, table: Name) -> Check | F
             message=f"The rule {rule.name} was not checked: it needs tenant columns that do not exist yet",
             remedy=f"Run `tenantry migrate --until {Phase.EXPAND}`, then `tenantry verify` again.",
         )  # fmt: skip
+    if context.distributed and isinstance(problem, psycopg.errors.FeatureNotSupported):
+        return _unsupported(rule, table, problem)
     return _invalid(rule, table, problem if isinstance(problem, str) else _message(problem))
 
 
@@ -135,6 +137,14 @@ def _awaited(context: CheckContext, error: psycopg.Error) -> bool:
 
 def _message(error: psycopg.Error) -> str:
     return (error.diag.message_primary or type(error).__name__).splitlines()[0]
+
+
+def _unsupported(rule: RulePart, table: Name, problem: psycopg.Error) -> Finding:
+    return Finding(
+        name=rule.name, family=Family.BUSINESS, severity=Severity.WARNING, table=table,
+        message=f"The rule {rule.name} cannot be checked on distributed tables: {_message(problem)}",
+        remedy="Join the tables by their tenant columns, too.",
+    )  # fmt: skip
 
 
 def _invalid(rule: RulePart, table: Name | None, problem: str) -> Finding:

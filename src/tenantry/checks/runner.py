@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +23,8 @@ from tenantry.model.name import Name
 PAGE = 8192
 SLICE = 131_072
 """Pages (1 GB): the most that one statement reads, so that no snapshot is kept for long."""
+HELD = ("dangling-reference", "tenant-differs")
+"""Checks of what a foreign key with the tenant enforces."""
 WRONG_QUESTION = (psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError, psycopg.InternalError)
 """Errors of a check, or of a table that has changed meanwhile; not of the server."""
 
@@ -36,6 +38,8 @@ class CheckResult:
     places: list[tuple[Scan, Slice | None]] = field(default_factory=list)
     samples: list[Mapping[str, Any]] = field(default_factory=list)
     problem: str = ""
+    unsupported: bool = False
+    """Citus does not support its query."""
     moving: bool = False
 
 
@@ -154,7 +158,7 @@ class _Asking:
         if isinstance(error, psycopg.errors.InsufficientPrivilege):
             raise error
         if len(scan.checks) == 1 and scan.joined:
-            self.answers[id(scan.checks[0])].problem = _message(error)
+            self._failed(self.answers[id(scan.checks[0])], error)
         elif scan.checks:
             alone = [replace(scan, checks=(check,), joined=True) for check in scan.checks]
             for one in alone if scan.joined else [replace(scan, checks=()), *alone]:
@@ -170,10 +174,14 @@ class _Asking:
         except WRONG_QUESTION as error:
             if isinstance(error, psycopg.errors.InsufficientPrivilege):
                 raise
-            self.answers[id(check)].problem = _message(error)
+            self._failed(self.answers[id(check)], error)
             return
         if row is not None and row[0]:
             self.answers[id(check)].counts[None] += row[0]
+
+    def _failed(self, answer: CheckResult, error: psycopg.Error) -> None:
+        answer.problem = _message(error)
+        answer.unsupported = self.context.distributed and isinstance(error, psycopg.errors.FeatureNotSupported)
 
     # --- samples
 
@@ -207,9 +215,32 @@ class _Asking:
 
     def findings(self) -> list[Finding]:
         found = [self._finding(check, self.answers[id(check)]) for check in self.checks]
-        return [finding for finding in found if finding is not None]
+        return [finding for finding in (*found, *self._unsupported()) if finding is not None]
+
+    def _unsupported(self) -> Iterator[Finding]:
+        """Checks that join distributed tables by other columns than the tenant. References that keep to their tenant
+        are held by the foreign keys of the shards, and those are found missing if they are."""
+        left = [check for check in self.checks if self.answers[id(check)].unsupported]
+        held = [check for check in left if check.name in HELD]
+        for checks, severity, says, remedy in (
+            (held, Severity.INFO, "the foreign keys of the shards hold what they check", ""),
+            (
+                [check for check in left if check not in held], Severity.WARNING,
+                "nothing else checks it while the tables are distributed", "Check it before the phase distribute.",
+            ),
+        ):  # fmt: skip
+            if checks:
+                names = ", ".join(dict.fromkeys(check.name for check in checks))
+                yield Finding(
+                    name="not-checked-on-citus", family=checks[0].family, severity=severity, count=len(checks),
+                    message=f"Citus does not support the queries of {names} ({len(checks)} in all): {says}",
+                    remedy=remedy,
+                    samples=tuple({"check": check.name, "table": str(check.table)} for check in checks[:20]),
+                )  # fmt: skip
 
     def _finding(self, check: Check, answer: CheckResult) -> Finding | None:
+        if answer.unsupported:
+            return None
         if answer.problem:
             return Finding(
                 name="check-failed", family=check.family, severity=Severity.ERROR, table=check.table,

@@ -11,6 +11,7 @@ from tenantry.execution.existing import altered, definitions, survey
 from tenantry.model.finding import Family, Finding, Severity
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import Phase
+from tenantry.planning import until_option
 from tenantry.planning.diff import Comparison, State
 from tenantry.planning.ownership import MISFIT
 from tenantry.postgres.queries import read_queries
@@ -201,7 +202,7 @@ def _pending(context: CheckContext, phase: Phase, steps: Sequence[Step], missing
         name="phase-pending", family=Family.STRUCTURE, severity=severity, count=len(pending),
         message=f"The phase {phase} is not {'complete' if begun else 'applied'}:"
         f" {len(pending)} of its {len(whole)} steps are pending",
-        remedy=f"Run `tenantry migrate {phase.option}`.",
+        remedy=f"Run `tenantry migrate {until_option(phase, context.plan.steps)}`.",
         samples=tuple({"table": str(step.table), "step": step.title} for step in pending[: context.samples]),
     )  # fmt: skip
 

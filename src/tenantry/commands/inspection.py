@@ -16,6 +16,7 @@ from tenantry.execution.session import Session, open_session
 from tenantry.model.name import Name
 from tenantry.model.spec import Spec
 from tenantry.model.verdict import Verdict
+from tenantry.postgres.citus import allow_repartition_joins
 from tenantry.postgres.connect import Target
 from tenantry.postgres.locks import run_lock_held
 from tenantry.postgres.owner_context import set_read_only
@@ -78,6 +79,8 @@ def open_check_context(
         set_uncounted(connection)
         stop.also(connection)
         session = Session.begin(target, connection, spec, lenient=True, live=True)
+        if any(step.engine for step in session.plan.steps):
+            allow_repartition_joins(connection)
         yield CheckContext(
             target=target, connection=connection, spec=spec, schema=session.schema, plan=session.plan,
             live=session.live, entries=session.entries, run=run,

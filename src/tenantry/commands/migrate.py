@@ -29,6 +29,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
+from tenantry.planning import until_option
 from tenantry.planning.diff import State
 from tenantry.postgres.connect import Target
 from tenantry.postgres.schema_snapshot import note_first_description
@@ -46,7 +47,7 @@ def migrate(
     with run(target, "migrate", purpose="migrate", observer=observer) as current:
         observer = current.observer
         observer(Reading("the schema and the server"))
-        session = Session.begin(target, current.connection, spec, distribute=options.distribute)
+        session = Session.begin(target, current.connection, spec, distribute=options.distribute, engine=options.engine)
         refuse_during_move(current.connection)
         prospect = prospects(session, options)
         tally = RunCounts(observer)
@@ -119,7 +120,7 @@ def _next(prospect: Prospect, until: Phase) -> str:
     states = prospect.comparison.states
     late = (step for step in prospect.plan if step.phase.position > until.position)
     if lost := [step.phase for step in late if states[step.key] is State.MISSING]:
-        return f"Run `tenantry migrate {lost[-1].option}`: what that phase made is missing."
+        return f"Run `tenantry migrate {until_option(lost[-1], prospect.plan)}`: what that phase made is missing."
     match until:
         case Phase.EXPAND:
             return "Run `tenantry migrate --until backfill`, which gives the existing rows their tenant."
@@ -138,4 +139,6 @@ def _next(prospect: Prospect, until: Phase) -> str:
         case Phase.CONTRACT:
             return "Nothing: the migration is complete."
         case Phase.DISTRIBUTE:
+            if any(step.engine for step in prospect.steps):
+                return "Restart the application, if it was not: its older sessions see no row of a distributed table."
             return "Nothing: the tables are as a distributed engine takes them."

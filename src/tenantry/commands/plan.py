@@ -18,6 +18,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
+from tenantry.postgres.distribution import has_citus
 from tenantry.postgres.journal import Journal
 from tenantry.steps import from_json
 
@@ -45,8 +46,8 @@ def plan(target: Target, spec: Spec, *, until: Phase = Phase.CONTRACT) -> Outlin
     Raises UsageError if the spec does not fit the database, ConnectionFailed without a connection.
     """
     with open_session(target, purpose="plan") as connection:
-        options = MigrateOptions(until=until, prepare=True)
-        session = Session.begin(target, connection, spec, distribute=options.distribute)
+        options = MigrateOptions(until=until, prepare=not has_citus(connection))
+        session = Session.begin(target, connection, spec, distribute=options.distribute, engine=options.engine)
         prospect = prospects(session, options, exact=False)
         outline = outline_of(session, prospect, prospect.steps, command="plan")
         try:
@@ -70,7 +71,7 @@ def preview(target: Target, spec: Spec, options: MigrateOptions | None = None) -
             found.append(event.finding)
 
     with open_session(target, purpose="plan") as connection:
-        session = Session.begin(target, connection, spec, distribute=options.distribute)
+        session = Session.begin(target, connection, spec, distribute=options.distribute, engine=options.engine)
         prospect = prospects(session, options)
         outline = outline_of(session, prospect, prospect.pending, command="migrate")
         try:

@@ -20,7 +20,7 @@ from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import ExecutionMode, Phase
 from tenantry.model.wording import counted
-from tenantry.planning import Plan
+from tenantry.planning import Plan, until_option
 from tenantry.planning.diff import Comparison, State, too_early
 from tenantry.postgres.journal import Entry
 from tenantry.steps import Backfill, RelationFill, Step, TenantRow, from_json
@@ -110,7 +110,7 @@ def _beyond(
             name="beyond", count=len(others),
             message=f"The spec has changed, and the phase {furthest} is applied: a run until {until} would leave that"
             " phase as the earlier spec defined it",
-            remedy=f"Run `tenantry migrate {furthest.option}`.",
+            remedy=f"Run `tenantry migrate {until_option(furthest, plan.steps)}`.",
         )  # fmt: skip
 
 

@@ -56,6 +56,11 @@ class MigrateOptions:
         """The run goes as far as the phase distribute, which a plan has only on request."""
         return self.until is Phase.DISTRIBUTE
 
+    @property
+    def engine(self) -> bool:
+        """The run distributes the tables."""
+        return self.distribute and not self.prepare
+
 
 NAMED = 10
 """The largest number of tables with orphans or conflicts that a refusal lists."""
@@ -95,7 +100,8 @@ def prospects(session: Session, options: MigrateOptions, *, exact: bool = True) 
     comparison = survey(session.connection, session.plan, session.entries, exact=exact)
     plan, entries = session.plan.steps, session.entries
     return Prospect(
-        comparison=comparison, plan=plan, steps=session.plan.until(options.until),
+        comparison=comparison, plan=plan,
+        steps=tuple(step for step in session.plan.until(options.until) if options.engine or not step.engine),
         leaving=leaving(comparison, plan, entries, options.until),
     )  # fmt: skip
 

@@ -44,6 +44,8 @@ RunBackfill = Callable[[Backfill], int]
 
 CANCEL_AGAIN = 0.25
 """Seconds between two requests to cancel a statement that has not ended."""
+LONG = (ExecutionMode.VALIDATION, ExecutionMode.ENGINE)
+"""Transactions that may take long and can be cancelled."""
 LATE = 10
 """The number of times that a backfill is repeated for rows whose tenant is found only after its last pass."""
 
@@ -137,10 +139,7 @@ class Runner:
         if entry is not None and changed(step, entry) and not step.in_place:
             undo = from_json(entry.value).revert(entry.before)
         statements = step.apply()
-        if all(
-            statement.manner in (ExecutionMode.TRANSACTION, ExecutionMode.VALIDATION)
-            for statement in (*undo, *statements)
-        ):
+        if all(statement.manner in (ExecutionMode.TRANSACTION, *LONG) for statement in (*undo, *statements)):
             outcome = self.together(
                 (*undo, *statements), behind=len(undo),
                 prepare=self._beginning(step, noted, anew=bool(undo)), finish=self._finishing(step),
@@ -253,7 +252,7 @@ class Runner:
             self.observer(LocksRefused(reason, blockers, pause))
             self.halt()
 
-        if any(statement.manner is ExecutionMode.VALIDATION for statement in statements):
+        if any(statement.manner in LONG for statement in statements):
             with _Cancellable(self):
                 return run_in_transaction(
                     self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,

@@ -21,7 +21,9 @@ from tenantry.planning import Plan, make_plan
 from tenantry.planning.original_schema import managed_objects, original_schema
 from tenantry.postgres.catalog import read_schemas
 from tenantry.postgres.connect import Target, connect, read_server
+from tenantry.postgres.distribution import has_citus
 from tenantry.postgres.journal import Entry, Journal
+from tenantry.steps import from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +48,13 @@ class Session:
     @classmethod
     def begin(
         cls, target: Target, connection: psycopg.Connection[Any], spec: Spec, *, lenient: bool = False,
-        live: bool = False, distribute: bool = False,
+        live: bool = False, distribute: bool = False, engine: bool = False,
     ) -> Session:  # fmt: skip
         """Read the journal and the schema without tenantry's objects, and make the plan, which includes installed
         balances. Raises UsageError if the spec does not fit the database, unless `lenient`: then the plan is without
         the parts that do not. `live`: the schema with tenantry's objects is read as well, in the same snapshot.
-        `distribute`: the plan has that phase, which it has in any case once a step of it was applied."""
+        `distribute`: the plan has that phase, which it has in any case once a step of it was applied; with `engine` and
+        in a database that has Citus, or once a step was applied that needs it, it has all steps of that phase."""
         journal = Journal(connection)
         found = current_names(read_entries(journal))
         asked = (managed_objects(found.entries), ManagedObjects()) if live else (managed_objects(found.entries),)
@@ -59,7 +62,9 @@ class Session:
         schema = original_schema(schemas[0], found.entries)
         schema = replace(schema, earlier=found.tables, earlier_columns=found.columns)
         distribute = distribute or any(entry.phase == Phase.DISTRIBUTE for entry in found.entries.values())
-        plan = make_plan(spec, schema, lenient=lenient, distribute=distribute)
+        engine = engine and has_citus(connection)
+        engine = engine or any(from_json(entry.value).engine for entry in found.entries.values())
+        plan = make_plan(spec, schema, lenient=lenient, distribute=distribute, engine=engine)
         balances = Ledgers(connection, spec, found.entries, plan.ownership).planned()
         plan = plan.along(balances.steps, balances.refusals)
         found = with_indexes(found, plan.steps)

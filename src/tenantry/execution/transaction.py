@@ -63,6 +63,9 @@ BETWEEN_LOOKS = (0.1, 1.0)
 """The range, in seconds, from which the pause between such tries is drawn. Neither the time for which they block
 writers nor the pauses grow."""
 VALIDATION_LOCK_TIMEOUT = 30.0
+_ENGINE = sql.SQL("SET LOCAL citus.propagate_set_commands = 'local'; SET LOCAL synchronous_commit = on")
+"""Before a transaction on several nodes: its timeouts then apply on all of them, and a crash of this server cannot lose
+a commit that the others have."""
 SLOW_TRIES = 2
 """How often a statement may exceed its limit without waiting for a lock: the machine may be busy once."""
 _SETTLE = (sql.SQL("SET CONSTRAINTS ALL IMMEDIATE"), sql.SQL(PIN.decode()))
@@ -260,11 +263,13 @@ class _Transaction:
     slow: int = 0
     """Tries in which a statement was too slow."""
     validates: bool = False
+    engine: bool = False
     separate: frozenset[int] = frozenset()
     """Positions in the work of the parts that are sent to the server separately."""
 
     def __post_init__(self) -> None:
         self.validates = any(statement.manner is ExecutionMode.VALIDATION for statement in self.statements)
+        self.engine = any(statement.manner is ExecutionMode.ENGINE for statement in self.statements)
         given = [one for one in self.work if isinstance(one, Statement)]
         texts = [text for one in given for text in (one.sql, one.when) if text is not None]
         together = reads_catalog_only(self.connection, texts)
@@ -276,8 +281,8 @@ class _Transaction:
         )
 
     def _goes_along(self, one: Statement, together: bool) -> bool:
-        if self.validates:
-            # It blocks nobody and reads much; separate, it can be seen in pg_stat_activity and cancelled alone.
+        if self.validates or self.engine:
+            # It takes long; separate, it can be seen in pg_stat_activity and cancelled alone.
             return False
         texts = [text for text in (one.sql, one.when) if text is not None]
         return together or reads_catalog_only(self.connection, texts)
@@ -314,6 +319,11 @@ class _Transaction:
         first = b""
         if self.validates:
             _limit(self.connection, VALIDATION_LOCK_TIMEOUT, 0.0)
+        elif self.engine:
+            self._send(self._taking(self._needed()), [])
+            # A message of its own: Citus passes on what is set after it.
+            self.connection.execute(_ENGINE)
+            _limit(self.connection, self.patience.timeout, 0.0)
         else:
             first = self._taking(self._needed())
         for separate, places in groupby(range(len(self.work)), key=self.separate.__contains__):
@@ -390,7 +400,7 @@ class _Transaction:
             raise
         except psycopg.errors.QueryCanceled as error:
             seconds, context = time.monotonic() - begun, error.diag.context or ""
-            if self.validates or f'"{LOCKING} ' in context or seconds < self.patience.timeout / 2:
+            if self.validates or self.engine or f'"{LOCKING} ' in context or seconds < self.patience.timeout / 2:
                 raise
             self.slow += 1
             self.outcome.locked_since = self.outcome.locked_since or begun

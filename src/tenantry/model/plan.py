@@ -71,6 +71,9 @@ class ExecutionMode(StrEnum):
     """Separately, outside a transaction, without timeouts."""
     BATCHES = "batches"
     """A template that the backfill runs once for each range of pages."""
+    ENGINE = "engine"
+    """One transaction in which Citus moves rows or changes shards: waits for locks are short, and retried, while the
+    statements may take as long as they need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.schema import Schema
 from tenantry.model.spec import Spec
 from tenantry.planning.backfill import backfill_steps
+from tenantry.planning.citus import citus_steps
 from tenantry.planning.context import PlanContext
 from tenantry.planning.contract import contract_steps
 from tenantry.planning.distribute import distribute_steps
@@ -42,16 +43,25 @@ class Plan:
         return tuple(step for step in self.steps if step.phase.position <= phase.position)
 
 
-def make_plan(spec: Spec, schema: Schema, *, lenient: bool = False, distribute: bool = False) -> Plan:
-    """All steps of all phases; those of the phase distribute only on request. Raises UsageError if the spec does not
-    fit the schema; `lenient`: what does not fit is left out, and named by the ownership."""
+def until_option(phase: Phase, steps: Iterable[Step]) -> str:
+    """The option of migrate that selects this phase of these steps as the last."""
+    return f"--until {phase}" if any(step.engine for step in steps) else phase.option
+
+
+def make_plan(
+    spec: Spec, schema: Schema, *, lenient: bool = False, distribute: bool = False, engine: bool = False
+) -> Plan:
+    """All steps of all phases; those of the phase distribute only on request, and those that need Citus only with
+    `engine`. Raises UsageError if the spec does not fit the schema; `lenient`: what does not fit is left out, and named
+    by the ownership."""
     ownership = resolve(spec, schema, lenient=lenient)
     if distribute and any(owned.mixed for owned in ownership.owned):
         ownership = replace(ownership, tenant=replace(ownership.tenant, sentinel=ownership.tenant.zero))
     context = PlanContext(spec=spec, schema=schema, ownership=ownership)
     steps = tuple(_steps(context))
     if distribute:
-        steps = (*steps, *distribute_steps(context, steps))
+        prepared = tuple(distribute_steps(context, steps))
+        steps = (*steps, *prepared, *(citus_steps(context, prepared) if engine else ()))
     for key, count in Counter(step.key for step in steps).items():
         if count > 1:
             raise UsageError(f"two steps have the same key {key!r}", remedy="Report this with your schema.")

@@ -89,6 +89,14 @@ def read_distribution(connection: psycopg.Connection[Any], tables: Sequence[Name
     )  # fmt: skip
 
 
+def read_keys_to(connection: psycopg.Connection[Any], tables: Sequence[Name]) -> tuple[KeyInto, ...]:
+    """The foreign keys of any table to one of these. It only reads."""
+    names = [name.identifier.as_string(None) for name in tables]
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(_QUERIES["keys_to"], {"names": names}).fetchall()
+    return tuple(_key_into(table=Name(row.pop("schema"), row.pop("name")), **row) for row in rows)
+
+
 def has_citus(connection: psycopg.Connection[Any]) -> bool:
     """Whether the database has the extension."""
     return connection.execute(_QUERIES["extension"]).fetchone() == (True,)

@@ -75,6 +75,8 @@ def _statements(statements: Sequence[Statement]) -> Iterator[str]:
 def _begin(statement: Statement) -> tuple[str, ...]:
     if statement.manner is ExecutionMode.VALIDATION:
         return "BEGIN;", "SET LOCAL lock_timeout = '30s';"
+    if statement.manner is ExecutionMode.ENGINE:
+        return "BEGIN;", "SET LOCAL citus.propagate_set_commands = 'local';", "SET LOCAL lock_timeout = '2s';"
     return "BEGIN;", "SET LOCAL lock_timeout = '2s';", "SET LOCAL statement_timeout = '2s';"
 
 

@@ -16,6 +16,10 @@ from tenantry.steps.balance_table import BalanceTable
 from tenantry.steps.balance_triggers import BalanceTriggers
 from tenantry.steps.balance_view import BalanceReader, BalanceView
 from tenantry.steps.cascade_trigger import TenantCascadeTrigger
+from tenantry.steps.citus_foreign_key import AttachForeignKey, DetachForeignKey, ValidateAttachedKey
+from tenantry.steps.citus_identity import IdentityToDefault
+from tenantry.steps.citus_setting import PropagateTenant
+from tenantry.steps.citus_table import CheckShards, DistributeTable, EmptyLocalTable
 from tenantry.steps.colocated_key import ColocatedForeignKey, DropForeignKey, ValidateColocatedKey
 from tenantry.steps.column import AddTenantColumn, ContextDefault
 from tenantry.steps.defer import ParentsDeferred, TenantsDeferred
@@ -48,7 +52,9 @@ AnyStep = Annotated[
     | DropLegacyPolicies | DropTrigger | BalanceTable | BalanceFunctions | BalanceTriggers | BalanceView
     | BalanceReader | BalanceLeaf | ApiKeys | ApiKeyTenants | ApiKeyReader | DirectPolicies | DropForeignKey
     | ColocatedForeignKey | ValidateColocatedKey | WidenKey | DropUserTrigger | SentinelRow | SentinelFill
-    | SentinelDefault | SentinelPolicies | DropSharedUnique,
+    | SentinelDefault | SentinelPolicies | DropSharedUnique
+    | DetachForeignKey | DistributeTable | EmptyLocalTable | AttachForeignKey | ValidateAttachedKey | CheckShards
+    | PropagateTenant | IdentityToDefault,
     Field(discriminator="kind"),
 ]  # fmt: skip
 
@@ -84,6 +90,7 @@ __all__ = [
     "ApplicationRole",
     "AssignedRows",
     "AssignmentTrigger",
+    "AttachForeignKey",
     "AttachPartitionIndex",
     "Backfill",
     "BalanceFunctions",
@@ -93,22 +100,28 @@ __all__ = [
     "BalanceTriggers",
     "BalanceView",
     "Before",
+    "CheckShards",
     "ColocatedForeignKey",
     "ContextDefault",
     "CreateTenantTable",
+    "DetachForeignKey",
     "DirectPolicies",
+    "DistributeTable",
     "DropForeignKey",
     "DropGlobalUnique",
     "DropLegacyPolicies",
     "DropSharedUnique",
     "DropTrigger",
     "DropUserTrigger",
+    "EmptyLocalTable",
     "FunctionGrant",
+    "IdentityToDefault",
     "InvokerView",
     "NotNullCheck",
     "ParentTenantTrigger",
     "ParentsDeferred",
     "PartitionedIndex",
+    "PropagateTenant",
     "ReferenceTrigger",
     "RelationFill",
     "RowSecurity",
@@ -125,6 +138,7 @@ __all__ = [
     "TenantIndex",
     "TenantRow",
     "TenantsDeferred",
+    "ValidateAttachedKey",
     "ValidateColocatedKey",
     "ValidateForeignKey",
     "ValidateNotNullCheck",

@@ -153,11 +153,13 @@ class DropForeignKey(ReplacedForeignKey):
                                                        sql.Identifier(here))
             for here, there, (schema, operator) in zip(key.columns, key.parent_columns, key.operators, strict=True)
         )  # fmt: skip
+        # The parents by themselves: joined with them directly, Citus would not find those of other tenants.
         return self.constraint, sql.SQL(
-            "SELECT pg_catalog.count(*), pg_catalog.min(ROW({})::text) FROM {} AS t"
-            " WHERE {} AND NOT EXISTS (SELECT FROM {} AS p WHERE {})"
-        ).format(identifiers(key.columns, sql.Identifier("t")), self.table.identifier, present, key.parent.identifier,
-                 same)  # fmt: skip
+            "WITH p AS MATERIALIZED (SELECT {} FROM {} AS p)"
+            " SELECT pg_catalog.count(*), pg_catalog.min(ROW({})::text) FROM {} AS t"
+            " WHERE {} AND NOT EXISTS (SELECT FROM p WHERE {})"
+        ).format(identifiers(key.parent_columns, sql.Identifier("p")), key.parent.identifier,
+                 identifiers(key.columns, sql.Identifier("t")), self.table.identifier, present, same)  # fmt: skip
 
     def apply(self) -> tuple[Statement, ...]:
         drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(

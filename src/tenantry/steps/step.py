@@ -84,6 +84,8 @@ class Step(ABC):
     noted_besides: ClassVar[bool] = False
     """True if the journal stores more for it than its own row: the progress of a fill and what it has filled, or the
     name of a column."""
+    engine: ClassVar[bool] = False
+    """True if only Citus can apply it."""
     needs: ClassVar[Need | None] = None
     """The privileges that applying it needs besides owning its table, and reverting it does not."""
 

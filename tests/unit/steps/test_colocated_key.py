@@ -60,9 +60,9 @@ def test_what_nothing_holds_is_told_and_looked_for() -> None:
     assert what == "sales_store_id_fkey"
     assert query is not None
     assert query.as_string(None) == (
-        'SELECT pg_catalog.count(*), pg_catalog.min(ROW("t"."store_id")::text) FROM "public"."sales" AS t'
-        ' WHERE t."store_id" IS NOT NULL AND NOT EXISTS (SELECT FROM "public"."stores" AS p'
-        ' WHERE p."id" OPERATOR("pg_catalog".=) t."store_id")'
+        'WITH p AS MATERIALIZED (SELECT "p"."id" FROM "public"."stores" AS p)'
+        ' SELECT pg_catalog.count(*), pg_catalog.min(ROW("t"."store_id")::text) FROM "public"."sales" AS t'
+        ' WHERE t."store_id" IS NOT NULL AND NOT EXISTS (SELECT FROM p WHERE p."id" OPERATOR("pg_catalog".=) t."store_id")'
     )
 
 

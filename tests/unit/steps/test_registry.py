@@ -29,7 +29,8 @@ ASKED = {"ApplicationGrants", "AssignedRows", "ValidateForeignKey", "FunctionGra
          "AttachPartitionIndex", "ApiKeyReader", "DropLegacyPolicies", "SetNotNull", "NotNullCheck", "ValidateNotNullCheck", "ValidateReferences", "ApplicationRole",
          "SchemaUsage", "AddTenantColumn", "TenantRow", "CreateTenantTable", "DropTrigger", "Backfill", "BalanceTable",
          "BalanceFunctions", "BalanceTriggers", "BalanceView", "BalanceReader", "BalanceLeaf", "DropForeignKey",
-         "ValidateColocatedKey", "DropUserTrigger", "SentinelRow", "SentinelFill", "DropSharedUnique"}  # fmt: skip
+         "ValidateColocatedKey", "DropUserTrigger", "SentinelRow", "SentinelFill", "DropSharedUnique", "DetachForeignKey",
+         "EmptyLocalTable", "ValidateAttachedKey", "CheckShards", "PropagateTenant", "IdentityToDefault"}  # fmt: skip
 """Kinds whose definition says no more than that it is there as it should be, or may become another one without anybody's
 doing."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tenantry.checks.base import CheckContext
 from tenantry.checks.isolation.catalog import isolation
+from tenantry.checks.isolation.citus import distributed_experiment
 from tenantry.checks.isolation.probes import experiment
 from tenantry.model.finding import Finding
 
@@ -13,4 +14,4 @@ from tenantry.model.finding import Finding
 def isolated(context: CheckContext) -> Iterator[Finding]:
     """Whether tenants are isolated. Raises UsageError as `experiment` does."""
     yield from isolation(context)
-    yield from experiment(context)
+    yield from distributed_experiment(context) if context.distributed else experiment(context)

@@ -617,6 +617,11 @@ def experiment(context: CheckContext) -> Iterator[Finding]:
         )  # fmt: skip
 
 
+def laboratory(context: CheckContext, actor: Actor) -> _Laboratory:
+    """The tables that the application may use, and the tenants."""
+    return _Laboratory(context=context, actor=actor)
+
+
 MANY = 50
 """Of so many tables, two are tried at a time: while one waits for the server, the other says what to try next."""
 _Trying: TypeAlias = Callable[[Sequence[TableAttempts]], Iterator[list[Finding]]]

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from tenantry.execution.preflight.citus import citus_findings
 from tenantry.execution.preflight.findings import noted, refused, warned
 from tenantry.execution.preflight.sentinel import Mismatch, mismatches, taken_by, wanting
 from tenantry.execution.preflight.sql_statements import Passage, Relations, passages
@@ -29,7 +30,7 @@ firm = partial(refused, forcible=False)
 SAMPLES = 20
 FINDINGS = {
     "distribute-without-engine": (
-        "{state}",
+        "The extension citus, which distributes tables, is missing in this database",
         "`tenantry migrate --until distribute --prepare` gives the tables the form that it asks for, and stops before"
         " it.",
     ),
@@ -154,26 +155,21 @@ def distribution_findings(
     connection: psycopg.Connection[Any], *, context: PlanContext, plan: Plan, pending: Sequence[Step],
     journaled: Container[str], prepare: bool,
 ) -> tuple[Finding, ...]:  # fmt: skip
-    """The findings before the phase distribute: without `prepare` one about that, and others while steps are pending.
-    `journaled` are the keys of steps that are, or were once, applied.
+    """The findings before the phase distribute: without `prepare` one if Citus is missing, and others while steps are
+    pending. `journaled` are the keys of steps that are, or were once, applied.
 
     `connection` is one of tenantry.postgres.connect; it only reads.
     """
-    found = [] if prepare else [_unprepared(has_citus(connection))]
-    if any(step.phase is Phase.DISTRIBUTE for step in pending):
+    found = [] if prepare or has_citus(connection) else [_about("distribute-without-engine")]
+    if not prepare and not found:
+        found += citus_findings(connection, schema=context.schema, plan=plan, pending=pending)
+    if any(step.phase is Phase.DISTRIBUTE and not step.engine for step in pending):
         looking = _Looking(schema=context.schema, plan=plan)
         facts = read_distribution(connection, looking.names)
         found += [*looking.refusals(facts), *looking.losses(), *looking.changes(facts)]
         new = [step for step in pending if step.key not in journaled]
         found += _of_sentinel(connection, context, new, pending)
     return tuple(sorted(found, key=lambda finding: not finding.refuses))
-
-
-def _unprepared(extension: bool) -> Finding:
-    state = "The extension citus is there, and tenantry does not distribute tables itself yet"
-    if not extension:
-        state = "The extension citus, which distributes tables, is missing in this database"
-    return _about("distribute-without-engine", state=state)
 
 
 def _of_sentinel(

@@ -26,12 +26,18 @@ class Selection:
 def select(entries: Iterable[Entry], named: Sequence[str]) -> Selection:
     """All entries, or those of the tables `named` as in SQL, and of what depends on them.
 
-    Raises UsageError for a table without steps, Refused for the tenant table.
+    Raises UsageError for a table without steps, Refused for the tenant table, and for any table once tables are
+    distributed by Citus.
     """
     entries = tuple(entries)
     if not named:
         return Selection(entries=entries)
     steps = {entry.key: from_json(entry.value) for entry in entries}
+    if any(step.engine for step in steps.values()):
+        raise Refused(
+            "Tables are distributed by Citus: a table that is not cannot refer to them",
+            remedy="Omit --table to roll everything back.",
+        )
     roots = {part: step.table for step in steps.values() for part in step.below}
     known = {roots.get(step.table, step.table) for step in steps.values() if step.of_table and not step.of_tables}
     requested = [_resolve(text, known) for text in named]

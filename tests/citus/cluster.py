@@ -1,0 +1,82 @@
+"""A Citus cluster that is there already: databases of a test on all its nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from servers import Database, Server
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A node, by its address."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CitusCluster:
+    """The coordinator and its workers; `conninfo` is that of a database with the extension, for a superuser."""
+
+    conninfo: str
+    coordinator: Place
+    workers: tuple[Place, ...]
+
+    @classmethod
+    def of(cls, conninfo: str) -> CitusCluster:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            nodes = connection.execute(
+                "SELECT nodename, nodeport, groupid FROM pg_dist_node WHERE isactive AND noderole = 'primary'"
+                " ORDER BY groupid"
+            ).fetchall()
+        places = [Place(name, port) for name, port, group in nodes if group > 0]
+        (coordinator,) = [Place(name, port) for name, port, group in nodes if group == 0]
+        assert len(places) >= 2, "the tests need two workers"
+        return cls(conninfo=conninfo, coordinator=coordinator, workers=tuple(places))
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (self.coordinator, *self.workers)
+
+    def dsn(self, database: str, place: Place | None = None, user: str | None = None) -> str:
+        given = conninfo_to_dict(self.conninfo)
+        where = place or self.coordinator
+        changed: dict[str, Any] = {"dbname": database, "host": where.host, "port": where.port}
+        return make_conninfo(**(given | changed | ({"user": user} if user else {})))
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[Database]:
+        """A new database on every node, all of which know each other."""
+        self.drop(name)
+        for place in self.places:
+            with psycopg.connect(self.dsn("postgres", place), autocommit=True) as connection:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            with psycopg.connect(self.dsn(name, place), autocommit=True) as connection:
+                connection.execute("CREATE EXTENSION citus")
+        with psycopg.connect(self.dsn(name), autocommit=True) as connection:
+            here = self.coordinator
+            connection.execute("SELECT citus_set_coordinator_host(%s, %s)", [here.host, here.port])
+            for worker in self.workers:
+                connection.execute("SELECT citus_add_node(%s, %s)", [worker.host, worker.port])
+        try:
+            yield Database(server=cast(Server, self), name=name)
+        finally:
+            self.drop(name)
+
+    def drop(self, name: str) -> None:
+        for place in self.places:
+            with psycopg.connect(self.dsn("postgres", place), autocommit=True) as connection:
+                connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def drop_role(self, name: str) -> None:
+        for place in self.places:
+            with psycopg.connect(self.dsn("postgres", place), autocommit=True) as connection:
+                connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
