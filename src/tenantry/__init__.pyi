@@ -73,6 +73,7 @@ from .commands.tenant_move import MoveAborted as MoveAborted
 from .commands.tenant_move import MoveOptions as MoveOptions
 from .commands.tenant_move import MovePreview as MovePreview
 from .commands.tenant_move import TenantMoved as TenantMoved
+from .commands.tenant_move import abandon_move as abandon_move
 from .commands.tenant_move import abort_move as abort_move
 from .commands.tenant_move import list_moves as list_moves
 from .commands.tenant_move import move_tenant as move_tenant

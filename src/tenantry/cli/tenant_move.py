@@ -18,6 +18,7 @@ from tenantry.commands.tenant_move import (
     MoveOptions,
     MovePreview,
     TenantMoved,
+    abandon_move,
     abort_move,
     move_tenant,
     preview_move,
@@ -30,12 +31,12 @@ from tenantry.postgres.connect import resolve_target
 def move(
     terminal: Terminal, slug: Slug,
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--to", metavar="DSN", show_default=False,
             help="The database to which the tenant moves, migrated by the same spec. Leave the password to ~/.pgpass.",
         ),
-    ],
+    ] = None,
     max_pause: Annotated[
         timedelta,
         typer.Option(
@@ -45,6 +46,10 @@ def move(
     ] = "2s",  # type: ignore[assignment]
     abort: Annotated[
         bool, typer.Option("--abort", help="End a move that is not complete: the tenant stays where it is.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="With --abort: the target is lost; undo the move at the source alone."),
     ] = False,
     init: Annotated[
         bool,
@@ -85,11 +90,19 @@ def move(
         raise UsageError("--abort and --dry-run exclude each other", remedy="Omit one of them.")
     if init and (abort or dry_run):
         raise UsageError("--init excludes --abort and --dry-run", remedy="Omit it.")
+    if force and not abort:
+        raise UsageError("--force needs --abort", remedy="Add --abort, or omit it.")
+    if to is None and not force:
+        raise UsageError("--to is missing", remedy="Give the database to which the tenant moves: --to DSN.")
     spec = terminal.spec()
     chosen = MoveOptions(
         init=init, max_pause=max_pause.total_seconds(), replicate_from=replicate_from, location=location,
         lock_timeout=lock_timeout, lock_budget=lock_budget,
     )  # fmt: skip
+    if force:
+        with watched(terminal, watching(terminal, brief=True)) as observer, target(terminal) as database:
+            _show_aborted(terminal, abandon_move(database, spec, slug, chosen, observer=observer))
+        return ExitStatus.DONE
     with resolve_target(to) as other:
         if dry_run:
             with target(terminal) as database:
@@ -141,4 +154,7 @@ def _show_moved(terminal: Terminal, done: TenantMoved) -> None:
 def _show_aborted(terminal: Terminal, done: MoveAborted) -> None:
     terminal.answer(tenant=done.tenant, rows=done.rows)
     terminal.log.write("done", tenant=done.tenant.slug, rows=done.rows)
-    terminal.show(f"{done.tenant.slug} stays here; {counted(done.rows, 'copied row')} deleted at the target.")
+    if done.rows is None:
+        terminal.show(f"{done.tenant.slug} stays here. The target was left as it is.")
+    else:
+        terminal.show(f"{done.tenant.slug} stays here; {counted(done.rows, 'copied row')} deleted at the target.")

@@ -86,8 +86,8 @@ def _moves(connection: psycopg.Connection[Any]) -> tuple[Move, ...]:
     """The moves that are not complete, each with how much the target has yet to get."""
     found = []
     for move in Moves(connection).all():
-        slot = read_slot(connection, move.object_name) if move.side == "source" else None
         if not move.complete:
+            slot = read_slot(connection, move.object_name) if move.side == "source" else None
             found.append(replace(move, lag=None if slot is None else slot.lag))
     return tuple(found)
 

@@ -31,7 +31,7 @@ from tenantry.postgres.replication import (
     read_table,
     set_identity,
 )
-from tenantry.tenants.move import TenantMove
+from tenantry.tenants.move import SourceSide, TenantMove
 from tenantry.tenants.move_checks import MoveChecks, refuse_unprepared
 from tenantry.tenants.move_init import TargetInit
 from tenantry.tenants.removal import TenantRemoval
@@ -85,11 +85,11 @@ class TenantMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveAborted:
-    """The result of ending a move: the tenant is at the source, and `rows` that were copied to the target are
-    deleted."""
+    """The result of ending a move: the tenant is at the source, and `rows` that were copied to the target are deleted;
+    None if the target is lost."""
 
     tenant: Tenant
-    rows: int
+    rows: int | None
 
 
 def list_moves(target: Target) -> tuple[Move, ...]:
@@ -199,14 +199,7 @@ def abort_move(
         second_database(current, to, purpose="move", refuse=partial(_refuse_same, current.connection)) as there,
     ):
         other = there.connection
-        found = Moves(current.connection).from_here(slug)
-        if found is None:
-            raise UsageError(f"no move of the tenant {slug!r} has begun here", remedy="`tenantry status` shows moves.")
-        if found.state != "begun":
-            raise Refused(
-                f"The tenant {slug!r} is at {found.location} already: the move cannot be undone there",
-                remedy="Run the move again to complete it; then move the tenant back, from there to here.",
-            )
+        found = _begun(current.connection, slug)
         if found.server != read_capacity(other).server:
             raise Refused(
                 f"The move of {slug!r} has begun to another database, {found.location}",
@@ -228,6 +221,41 @@ def abort_move(
         there.finish(outcome)
         current.finish(outcome, reported_outcome=f"{outcome}; {counted(rows, 'copied row')} deleted at the target")
     return MoveAborted(tenant=checks.tenant, rows=rows)
+
+
+def abandon_move(
+    target: Target, spec: Spec, slug: str, options: MoveOptions | None = None, *, observer: Observer | None = None
+) -> MoveAborted:
+    """End a move whose target is lost: the source is as it was before. What was copied to the target stays there, if it
+    comes back.
+
+    Raises as abort_move does.
+    """
+    options = options or MoveOptions()
+    with run(target, "tenants move --abort", purpose="move", observer=observer) as current:
+        found = _begun(current.connection, slug)
+        session = Session.begin(target, current.connection, spec, distribute=True)
+        source = TenantScope.of(session, run=current.id, observer=current.observer)
+        side = SourceSide(scope=source, move=found, policy=_policy(spec, options), stop=threading.Event())
+        current.begin(options=slug)
+        with interruptible(side.stop.set):
+            side.abandon()
+        current.finish(f"the move of {slug} is ended: it stays here; the target, {found.location}, is left as it is")
+    return MoveAborted(tenant=Tenant(slug=found.slug, key=found.tenant), rows=None)
+
+
+def _begun(connection: Connection, slug: str) -> Move:
+    """The move that has begun and can still be undone. Raises UsageError if there is none, Refused if the tenant is at
+    the target already."""
+    found = Moves(connection).from_here(slug)
+    if found is None:
+        raise UsageError(f"no move of the tenant {slug!r} has begun here", remedy="`tenantry status` shows moves.")
+    if found.state != "begun":
+        raise Refused(
+            f"The tenant {slug!r} is at {found.location} already: the move cannot be undone there",
+            remedy="Run the move again to complete it; then move the tenant back, from there to here.",
+        )
+    return found
 
 
 def _init(target: Target, current: Run, to: Target, other: Connection, spec: Spec) -> None:

@@ -78,9 +78,12 @@ class Moves:
     def forget(self, move: Move) -> None:
         self.connection.execute(_QUERIES["forget"], {"id": move.id})
 
-    def forget_departed(self, tenant: str, *, but: Move) -> None:
-        """Delete the records of earlier moves by which the tenant, which has come back, had left."""
-        self.connection.execute(_QUERIES["forget_departed"], {"tenant": tenant, "id": but.id})
+    def forget_departed(self, tenant: str, *, but: Move | None = None) -> None:
+        """Delete the records of moves by which the tenant, which has come back, had left."""
+        if self._installed:
+            self.connection.execute(
+                _QUERIES["forget_departed"], {"tenant": tenant, "id": "" if but is None else but.id}
+            )
 
     @property
     def _installed(self) -> bool:

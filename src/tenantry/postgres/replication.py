@@ -21,7 +21,13 @@ from tenantry.postgres.queries import read_queries
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "replication.sql")
 OWNER_OPTION = 160000
 """The version since which changes can be applied as the owner of the subscription, or as that of each table."""
-_QUIET = ("log_statement = 'none'", "log_min_duration_statement = -1", "log_min_error_statement = 'panic'")
+_QUIET = (
+    "log_statement = 'none'", "log_min_duration_statement = -1", "log_min_error_statement = 'panic'",
+    "pg_stat_statements.track_utility = off",
+)  # fmt: skip
+"""Settings that keep a statement out of the server's log and statistics; only a superuser may set them."""
+_LOCAL = ("service", "servicefile", "passfile")
+"""Options of a DSN that name files of this machine, or what is in them."""
 
 Connection = psycopg.Connection[Any]
 
@@ -213,9 +219,13 @@ def drop_slot(connection: Connection, name: str) -> bool:
     return read_slot(connection, name) is None
 
 
-def sync_slots(connection: Connection, subscription: int) -> list[str]:
-    """The slots by which tables of a subscription, given by its OID at the target, are or were copied."""
-    rows = connection.execute(_QUERIES["sync_slots"], {"pattern": rf"pg\_{subscription}\_sync\_%"}).fetchall()
+def sync_slots(connection: Connection, *, subscription: int | None = None, system: str | None = None) -> list[str]:
+    """The slots by which tables are or were copied: of a subscription, given by its OID at the target; or inactive ones
+    of all subscriptions of a target, given by its system identifier."""
+    of = "%" if subscription is None else str(subscription)
+    pattern = rf"pg\_{of}\_sync\_%" + ("" if system is None else rf"\_{system}")
+    asked = {"pattern": pattern, "active": system is None}
+    rows = connection.execute(_QUERIES["sync_slots"], asked).fetchall()
     return [name for (name,) in rows]
 
 
@@ -229,7 +239,8 @@ def create_subscription(connection: Connection, name: str, conninfo: str) -> Non
     the publisher.
 
     Changes are applied as the owner of the subscription, since policies apply to owners of tables. A password in
-    `conninfo` is stored in pg_subscription, which superusers can read. A superuser keeps it out of the server's log.
+    `conninfo` is stored in pg_subscription, which superusers can read. A superuser keeps it out of the server's log and
+    statistics of statements.
     """
     options = [
         "create_slot = false", f"slot_name = '{name}'", "copy_data = true", "enabled = true",
@@ -238,8 +249,8 @@ def create_subscription(connection: Connection, name: str, conninfo: str) -> Non
     if connection.info.server_version >= OWNER_OPTION:
         options.append("run_as_owner = true")
     with connection.transaction():
-        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
-            for setting in _QUIET:
+        for setting in _QUIET:
+            with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
                 connection.execute(sql.SQL("SET LOCAL {}").format(sql.SQL(setting)))
         connection.execute(
             sql.SQL("CREATE SUBSCRIPTION {0} CONNECTION {1} PUBLICATION {0} WITH ({2})").format(
@@ -294,7 +305,8 @@ def conninfo_for(connection: Connection, target: Target, given: str | None) -> s
     named = connection_options(target.conninfo)
     info = connection.info
     told = {"host": info.host, "port": info.port, "dbname": info.dbname, "user": info.user}
-    return make_conninfo("", **{**{key: value for key, value in named.items() if value is not None}, **told})
+    kept = {key: value for key, value in named.items() if value is not None and key not in _LOCAL}
+    return make_conninfo("", **{**kept, **told})
 
 
 def place_of(connection: Connection) -> str:

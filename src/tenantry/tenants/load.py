@@ -30,6 +30,7 @@ from tenantry.model.tenant_export import ExportedReference, ExportedTable, Holdi
 from tenantry.model.wording import counted
 from tenantry.planning.tenant_selection import SelectedTable
 from tenantry.postgres.backups import Fires, firing, read_sequences, set_stable_text_format
+from tenantry.postgres.moves import Moves
 from tenantry.postgres.removals import Removals
 from tenantry.steps.introspection import with_search_path
 from tenantry.tenants.export import DIGEST, compared
@@ -137,6 +138,8 @@ class TenantImport:
                 connection.execute(sql.Composed([statement.sql]))
             # A removal that was not finished: the next one must make an export of its own.
             Removals(connection).forget(self.export.key)
+            # It is no longer elsewhere.
+            Moves(connection).forget_departed(self.export.key)
 
         tables = [
             write_lock(name) for one in self.loaded for name in dict.fromkeys((one.table.name, *one.table.leaves))

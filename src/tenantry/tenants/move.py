@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from psycopg import sql
 
 from tenantry.backups.content import checksum, selected
 from tenantry.backups.restore import advance
-from tenantry.errors import CONTINUES, Failed, Interrupted, Refused
+from tenantry.errors import CONTINUES, END_HOLDERS, Failed, Interrupted, Refused
 from tenantry.execution.events import LocksRefused, Notice, Reading
 from tenantry.execution.tenant_table import Tenant
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
@@ -53,6 +53,7 @@ from tenantry.postgres.replication import (
     set_identity,
     sync_slots,
 )
+from tenantry.postgres.stuck import parties
 from tenantry.tenants.gate import PASS, Gate
 from tenantry.tenants.move_checks import MoveChecks
 from tenantry.tenants.removal import TenantRemoval
@@ -68,6 +69,8 @@ FAILURES = 3
 """How often workers of the subscription may fail before the move stops: a lost connection is no reason."""
 BETWEEN_PAUSES = 2.0, 30.0
 """Seconds until the next pause after one that was too long: at first, and at most."""
+SHOWN = 3
+"""The number of sessions that a message names."""
 SLOT_SECONDS = 30.0
 """How long it is waited for the sender of a slot to end."""
 
@@ -85,6 +88,78 @@ class MoveResult:
     pauses: int = 0
     pause: float = 0.0
     longest_pause: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSide:
+    """What a move makes and removes at its source."""
+
+    scope: TenantScope
+    move: Move
+    policy: LockPolicy
+    stop: threading.Event
+
+    @property
+    def connection(self) -> Connection:
+        return self.scope.connection
+
+    @property
+    def gate(self) -> Gate:
+        return Gate(move=self.move)
+
+    def drop_slots(self, names: Sequence[str]) -> None:
+        """Drop replication slots, whose senders are ended. Raises Failed if one stays in use."""
+        for slot in names:
+            begun = time.monotonic()
+            while not drop_slot(self.connection, slot):
+                if time.monotonic() - begun > SLOT_SECONDS:
+                    raise Failed(f"The replication slot {slot} at the source is still in use", remedy=CONTINUES)
+                time.sleep(LOOK_SECONDS)
+
+    def restore_identities(self) -> None:
+        for oid, before in self.move.identities.items():
+            found = identity_restored(self.connection, int(oid), before)
+            if found is not None:
+                name, statement = found
+                self.change(name, [Statement(sql=statement, locks=_alone(name))])
+
+    def drop_gate(self) -> None:
+        for name in self.gate.tables(self.connection):
+            self.change(name, self.gate.drop_triggers(name))
+        self.gate.drop(self.connection)
+
+    def abandon(self) -> None:
+        """Undo a move at the source alone, since its target is lost: with the slots by which that has copied tables."""
+        name, connection = self.move.object_name, self.connection
+        self.drop_slots([name, *sync_slots(connection, system=self.move.server.partition("/")[0])])
+        drop_publication(connection, name)
+        self.end()
+
+    def end(self) -> None:
+        """Undo the rest, after the publication, and delete the record of the move."""
+        self.restore_identities()
+        self.drop_gate()
+        Moves(self.connection).forget(self.move)
+
+    def change(self, name: Name, statements: Sequence[Statement]) -> None:
+        """Run statements on a table, in one transaction."""
+        self.scope.observer(Reading(str(name)))
+        self.run(statements)
+
+    def run(self, statements: Sequence[Statement]) -> None:
+        self.refuse_stopped()
+        run_in_transaction(
+            self.connection, list(statements), patience=self.policy,
+            retrying=lambda reason, held, pause: self.scope.observer(LocksRefused(reason, held, pause)),
+        )  # fmt: skip
+
+    def refuse_stopped(self) -> None:
+        """Raises Interrupted after a stop."""
+        if self.stop.is_set():
+            raise Interrupted(
+                f"Stopped; the move of {self.move.slug} is not complete",
+                remedy="Run the same command again: it goes on where it stopped. Or undo the move by --abort.",
+            )
 
 
 @dataclass(kw_only=True)
@@ -120,8 +195,12 @@ class TenantMove:
         return self.checks.tenant
 
     @property
+    def side(self) -> SourceSide:
+        return SourceSide(scope=self.source, move=self.move, policy=self.policy, stop=self.stop)
+
+    @property
     def gate(self) -> Gate:
-        return Gate(move=self.move)
+        return self.side.gate
 
     # --- until the switch
 
@@ -180,7 +259,7 @@ class TenantMove:
             assert found is not None, table.name
             statement = set_identity(table.name, found)
             if statement is not None:
-                self._change(table.name, [Statement(sql=statement, locks=_alone(table.name))])
+                self.side.change(table.name, [Statement(sql=statement, locks=_alone(table.name))])
 
     def _install_gate(self) -> None:
         connection = self.source.connection
@@ -190,7 +269,7 @@ class TenantMove:
             for statement in self.gate.create():
                 connection.execute(sql.Composed([statement]))
         for table in self.checks.tables:
-            self._change(table.name, self.gate.triggers(table))
+            self.side.change(table.name, self.gate.triggers(table))
 
     def _publish(self) -> None:
         key = self.tenant.key
@@ -200,7 +279,7 @@ class TenantMove:
         ]
         locks = tuple(Lock(name, LockMode.SHARE_UPDATE_EXCLUSIVE) for name, _ in tables)
         statement = Statement(sql=create_publication(self.move.object_name, tables), locks=locks)
-        self._run([statement])
+        self.side.run([statement])
 
     def _require_slot(self) -> Slot:
         connection, name = self.source.connection, self.move.object_name
@@ -208,11 +287,7 @@ class TenantMove:
         subscribed = read_subscription(self.target.connection, name) is not None
         if slot is None and not subscribed:
             self.source.observer(Reading("transactions that are open, which a replication slot waits for"))
-            self._waiting = connection
-            try:
-                create_slot(connection, name)
-            finally:
-                self._waiting = None
+            self._create_slot()
             slot = read_slot(connection, name)
         if slot is None or slot.wal_status == "lost":
             raise Refused(
@@ -220,6 +295,28 @@ class TenantMove:
                 remedy="End the move by --abort, raise max_slot_wal_keep_size, and move the tenant again.",
             )
         return slot
+
+    def _create_slot(self) -> None:
+        """Raises Failed if transactions that have written do not end within the budget."""
+        connection, budget = self.source.connection, self.policy.budget
+        self._waiting = connection
+        try:
+            with limited(connection, budget):
+                create_slot(connection, self.move.object_name)
+        except psycopg.errors.QueryCanceled as error:
+            self._waiting = None
+            self.side.refuse_stopped()
+            ages = ((one.age, one.pid, one.user) for one in parties(connection).values() if one.age is not None)
+            oldest = sorted(ages, reverse=True)[:SHOWN]
+            held = [f"pid {pid} ({user}), transaction open for {age:.0f} s" for age, pid, user in oldest]
+            raise Failed(
+                f"Transactions that were open did not end within {duration(budget)}, and a replication slot waits for"
+                " them",
+                remedy=f"{END_HOLDERS}, then run the same command again.",
+                details=held,
+            ) from error
+        finally:
+            self._waiting = None
 
     def _subscribe(self) -> None:
         try:
@@ -417,7 +514,7 @@ class TenantMove:
             Moves(target).change(arrived, "switched")
             Moves(target).forget_departed(self.tenant.key, but=arrived)
         self._end_replication()
-        self._restore_identities()
+        self.side.restore_identities()
         problems = list(self.checks.broken_references())
         if problems:
             raise Refused(
@@ -433,7 +530,7 @@ class TenantMove:
             if not source.closed:
                 source.execute(sql.SQL("RESET {}").format(sql.SQL(PASS)))
         # Without the tenant's own row, foreign keys refuse its rows.
-        self._drop_gate()
+        self.side.drop_gate()
         # The record at the source stays: it says where the tenant is.
         Moves(source).change(self.move, "moved")
         Moves(target).forget(arrived)
@@ -456,30 +553,8 @@ class TenantMove:
         source, target, name = self.source.connection, self.target.connection, self.move.object_name
         found = read_subscription(target, name)
         drop_subscription(target, name)
-        self._drop_slots(name, None if found is None else found.oid)
+        self.side.drop_slots([name, *([] if found is None else sync_slots(source, subscription=found.oid))])
         drop_publication(source, name)
-
-    def _drop_slots(self, name: str, subscription: int | None) -> None:
-        source = self.source.connection
-        names = [name] if subscription is None else [name, *sync_slots(source, subscription)]
-        for slot in names:
-            begun = time.monotonic()
-            while not drop_slot(source, slot):
-                if time.monotonic() - begun > SLOT_SECONDS:
-                    raise Failed(f"The replication slot {slot} at the source is still in use", remedy=CONTINUES)
-                time.sleep(LOOK_SECONDS)
-
-    def _restore_identities(self) -> None:
-        for oid, before in self.move.identities.items():
-            found = identity_restored(self.source.connection, int(oid), before)
-            if found is not None:
-                name, statement = found
-                self._change(name, [Statement(sql=statement, locks=_alone(name))])
-
-    def _drop_gate(self) -> None:
-        for name in self.gate.tables(self.source.connection):
-            self._change(name, self.gate.drop_triggers(name))
-        self.gate.drop(self.source.connection)
 
     # --- undoing it
 
@@ -495,37 +570,17 @@ class TenantMove:
             arrived = Moves(target).find(self.move.id)
             if arrived is not None:
                 Moves(target).forget(arrived)
-        self._restore_identities()
-        self._drop_gate()
-        Moves(self.source.connection).forget(self.move)
+        self.side.end()
         return deleted
 
     # --- how it is done
-
-    def _change(self, name: Name, statements: list[Statement] | tuple[Statement, ...]) -> None:
-        self.source.observer(Reading(str(name)))
-        self._run(list(statements))
-
-    def _run(self, statements: list[Statement]) -> None:
-        self._refuse_stopped()
-        run_in_transaction(
-            self.source.connection, statements, patience=self.policy,
-            retrying=lambda reason, held, pause: self.source.observer(LocksRefused(reason, held, pause)),
-        )  # fmt: skip
 
     def _say(self, text: str) -> None:
         self.source.observer(Notice(text, {"move": self.move.id, "tenant": self.tenant.slug}))
 
     def _sleep(self, seconds: float) -> None:
         self.stop.wait(seconds)
-        self._refuse_stopped()
-
-    def _refuse_stopped(self) -> None:
-        if self.stop.is_set():
-            raise Interrupted(
-                f"Stopped; the move of {self.tenant.slug} is not complete",
-                remedy="Run the same command again: it goes on where it stopped. Or undo the move by --abort.",
-            )
+        self.side.refuse_stopped()
 
 
 def _alone(name: Name) -> tuple[Lock, ...]:

@@ -16,6 +16,7 @@ from servers import wait_until
 from tenantry import (
     RemovalBackup,
     RemoveOptions,
+    abandon_move,
     list_moves,
     list_tenants,
     migrate,
@@ -26,7 +27,7 @@ from tenantry import (
     status,
     validate,
 )
-from tenantry.errors import ExitStatus, Failed, Interrupted, Refused
+from tenantry.errors import ExitStatus, Failed, Interrupted, Refused, UsageError
 from tenantry.postgres.connect import Target
 from tenantry_app import CachedDirectory, Tenant
 from tenantry_app.tenants import LOCATION
@@ -189,6 +190,36 @@ def test_a_crash_in_the_switch(pair: Pair) -> None:
     pair.source.execute(f"SELECT setval('tenantry.{gate}', 2)")
     pair.abort("two")
     pair.source.execute(update)
+
+
+def test_the_target_is_lost(pair: Pair) -> None:
+    """--abort --force undoes a move at the source alone."""
+    dump = pair.source.dump()
+    with pytest.raises(Interrupted):
+        pair.move("two", at=[("tables are copied", stop)])
+    with pair.target.connect(autocommit=True) as connection:
+        (name,) = connection.execute("SELECT subname FROM pg_subscription").fetchone() or ("",)
+        connection.execute(f"ALTER SUBSCRIPTION {name} DISABLE")
+        connection.execute(f"ALTER SUBSCRIPTION {name} SET (slot_name = NONE)")
+        connection.execute(f"DROP SUBSCRIPTION {name}")
+    assert any("slot" in one for one in left(pair.source))
+    assert abandon_move(Target(pair.source.dsn), pair.spec, "two").rows is None
+    assert left(pair.source) == []
+    assert pair.source.dump() == dump
+    pair.source.execute("UPDATE items SET note = 'again'")
+    with pytest.raises(UsageError, match="no move of the tenant"):
+        abandon_move(Target(pair.source.dsn), pair.spec, "two")
+
+
+def test_a_slot_that_waits(pair: Pair) -> None:
+    """A transaction that stays open, of whatever table, keeps a slot from being created: that is said, with its age."""
+    with pair.source.connect() as holder:
+        holder.execute("CREATE TABLE other (id integer)")
+        with pytest.raises(Failed, match=r"did not end within 1\.0 s, and a replication slot waits for them") as caught:
+            pair.move("two", lock_budget=1.0)
+        assert f"pid {holder.info.backend_pid} (postgres), transaction open for" in caught.value.details[0]
+    pair.move("two")
+    assert left(pair.source, pair.target) == []
 
 
 @pytest.mark.differs

@@ -201,6 +201,19 @@ def test_the_password_is_nowhere(pair: Pair, capfd: pytest.CaptureFixture[str]) 
         for table in ("moves", "runs"):
             assert secret not in str(database.rows(f"SELECT t::text FROM tenantry.{table} t"))
     pair.abort("two")
+    # Nor in the server's log, nor in its statistics of statements.
+    target = pair.target
+    target.execute(f"ALTER DATABASE {target.name} SET log_statement = 'all'")
+    if target.server.major != 16:  # whose wheel has no pg_stat_statements
+        target.execute("CREATE SCHEMA seen; CREATE EXTENSION pg_stat_statements SCHEMA seen")
+    pair.move("two", replicate_from=f"{pair.source.dsn} password={secret}")
+    log = target.server.cluster.log.read_text()
+    assert "INSERT INTO tenantry.moves" in log
+    assert secret not in log
+    if target.server.major != 16:
+        assert target.rows("SELECT count(*) FROM seen.pg_stat_statements WHERE query LIKE %s", [f"%{secret}%"]) == [
+            (0,)
+        ]
 
 
 @pytest.mark.pg("<15")

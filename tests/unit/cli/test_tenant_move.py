@@ -17,10 +17,14 @@ def test_options(line: CommandLine) -> None:
     assert line("tenant_move.abort_move", "tenants move north --to host=other --abort").positional[1] == "north"
     assert line("tenant_move.preview_move", "tenants move north --to host=other --dry-run").positional[1] == "north"
 
+    assert line("tenant_move.abandon_move", "tenants move north --abort --force").positional[1] == "north"
+
 
 def test_refused(line: CommandLine) -> None:
     assert "--to" in line.refused("tenants move north")
     assert "not a duration" in line.refused("tenants move north --to host=other --max-pause 2")
     assert "more than 0" in line.refused("tenants move north --to host=other --max-pause 0s")
+    assert "--force needs --abort" in line.refused("tenants move north --to host=other --force")
+    assert "--to is missing" in line.refused("tenants move north --abort")
     assert "--init excludes" in line.refused("tenants move north --to host=other --abort --init")
     assert "exclude each other" in line.refused("tenants move north --to host=other --abort --dry-run")

@@ -66,7 +66,9 @@ SELECT FROM pg_catalog.pg_publication WHERE pubname = %(name)s
 
 -- name: slot
 SELECT confirmed_flush_lsn::text AS flushed, active, wal_status::text AS wal_status,
-       coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint AS lag
+       CASE WHEN pg_catalog.pg_is_in_recovery() THEN 0
+         ELSE coalesce(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), confirmed_flush_lsn), 0)::bigint
+       END AS lag
 FROM pg_catalog.pg_replication_slots WHERE slot_name = %(name)s AND database = pg_catalog.current_database()
 
 -- name: create_slot
@@ -94,7 +96,7 @@ AND s.subdbid = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg
 
 -- name: sync_slots
 SELECT slot_name::text FROM pg_catalog.pg_replication_slots
-WHERE database = pg_catalog.current_database() AND slot_name LIKE %(pattern)s
+WHERE database = pg_catalog.current_database() AND slot_name LIKE %(pattern)s AND (%(active)s OR NOT active)
 
 -- name: position
 SELECT pg_catalog.pg_current_wal_insert_lsn()::text
