@@ -55,7 +55,7 @@ def move(
         bool,
         typer.Option(
             "--init", help="First prepare an empty target: with the schema, the shared rows and the journal of the"
-            " source, by pg_dump and pg_restore.",
+            " source, by pg_dump and psql.",
         ),
     ] = False,
     replicate_from: Annotated[

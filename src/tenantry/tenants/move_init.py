@@ -1,12 +1,13 @@
 """Preparing an empty database as the target of moves: with the schema of the source and its journal, the rows that all
-tenants share, and those tenants that every database of the business has. pg_dump and pg_restore do most of it, in one
+tenants share, and those tenants that every database of the business has. pg_dump and psql do most of it, in one
 transaction of the target."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from psycopg import sql
@@ -15,10 +16,10 @@ from psycopg.rows import tuple_row
 from tenantry.errors import Refused
 from tenantry.execution.events import Reading
 from tenantry.model.backup import PREFIX
-from tenantry.model.name import JOURNAL_SCHEMA, Name
+from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.postgres.connect import Target
 from tenantry.postgres.programs import Running, program
-from tenantry.postgres.replication import Connection, foreign_objects, read_column_names, write_column_names
+from tenantry.postgres.replication import Connection, foreign_objects, read_column_names, read_table, write_column_names
 from tenantry.tenants.scope import TenantScope
 
 NOT_COPIED = (
@@ -26,6 +27,10 @@ NOT_COPIED = (
     "reconciliations", "discrepancies", "drifts",
 )  # fmt: skip
 """Tables of the journal that tell what happened to this database and its rows, or contain numbers of columns."""
+HEAD = 20
+"""Lines within which a dump restricts what psql does with the rest."""
+UNKNOWN = {b"SET transaction_timeout = 0;": 170000}
+"""Lines at the head of a dump by a newer pg_dump, with the version of the server that first accepts them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +43,7 @@ class TargetInit:
 
     def run(self) -> bool:
         """Whether there was anything to restore. Raises Refused if the database is not empty, Failed if pg_dump or
-        pg_restore fails: then nothing is changed."""
+        psql fails: then nothing is changed."""
         restores = not self._prepared()
         if restores:
             others = foreign_objects(self.connection)
@@ -48,6 +53,7 @@ class TargetInit:
                     remedy="Create an empty database for --init; or migrate that one by the same spec.",
                     details=others[1:],
                 )
+            self._refuse_strangers()
             self.source.observer(Reading("the schema, which is restored at the target"))
             self._restore()
         self._journal()
@@ -58,22 +64,42 @@ class TargetInit:
         row = self.connection.execute("SELECT pg_catalog.to_regclass('tenantry.steps') IS NOT NULL").fetchone()
         return row == (True,)
 
+    def _refuse_strangers(self) -> None:
+        """Raises Refused if a table belongs to a role with fewer rights: loading its rows runs its owner's checks."""
+        for name in (*self.source.selection.ownership.shared, *self.source.selection.tables):
+            found = read_table(self.source.connection, name, self.source.copy(name).columns[0].name)
+            if found is not None and found.stranger:
+                user = quoted(self.source.connection.info.user)
+                raise Refused(
+                    f"{name} belongs to {quoted(found.owner)}, whose code --init would run as {user}",
+                    remedy=f"Connect as {quoted(found.owner)}.",
+                )
+
     def _restore(self) -> None:
         versions = (self.source.connection.info.server_version, self.connection.info.server_version)
-        pg_dump, pg_restore = (
-            program(name, major=max(versions) // 10000) for name in ("pg_dump", "pg_restore")
-        )  # fmt: skip
+        pg_dump, psql = (program(name, major=max(versions) // 10000) for name in ("pg_dump", "psql"))
         with tempfile.TemporaryDirectory(prefix="tenantry-") as folder:
-            file = Path(folder) / "schema"
+            dumped, script = Path(folder) / "dumped.sql", Path(folder) / "script.sql"
             arguments: tuple[str | Path, ...] = (
-                "--format=custom", "--no-publications", "--no-subscriptions",
-                f"--exclude-table={JOURNAL_SCHEMA}.{PREFIX}*", *self._without_rows(), "--file", file,
+                "--format=plain", "--no-publications", "--no-subscriptions",
+                f"--exclude-table={JOURNAL_SCHEMA}.{PREFIX}*", *self._without_rows(), "--file", dumped,
                 "--dbname", "{database}",
             )  # fmt: skip
             with Running(self.source.session.target, pg_dump, *arguments) as dumping:
                 dumping.wait()
-            restore = ("--single-transaction", "--exit-on-error", "--dbname", "{database}", file)
-            with Running(self.to, pg_restore, *restore) as restoring:
+            with dumped.open("rb") as lines:
+                if not any(line.startswith(b"\\restrict ") for line in islice(lines, HEAD)):
+                    raise Refused(
+                        f"{pg_dump} is too old: names in its dumps could contain commands of psql (CVE-2025-8714)",
+                        remedy="Update the client programs of PostgreSQL.",
+                    )
+            with dumped.open("rb") as lines, script.open("wb") as kept:
+                kept.writelines(_understood(lines, versions[1]))
+            restore: tuple[str | Path, ...] = (
+                "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--file", script,
+                "--dbname", "{database}",
+            )  # fmt: skip
+            with Running(self.to, psql, *restore) as restoring:
                 restoring.wait()
 
     def _without_rows(self) -> Iterator[str]:
@@ -105,3 +131,12 @@ class TargetInit:
                 table.name.identifier, columns, sql.SQL(", ").join(map(sql.Literal, row)), sql.Identifier(table.key)
             )
             self.connection.execute(insert)
+
+
+def _understood(lines: Iterable[bytes], version: int) -> Iterator[bytes]:
+    """A dump without the settings that a server of this version does not know; rows are not looked at."""
+    head = True
+    for line in lines:
+        head = head and not line.startswith(b"COPY ")
+        if not head or UNKNOWN.get(line.strip(), 0) <= version:
+            yield line

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from moves.conftest import HERE, Pair, left, rows_of, spec_text
+from moves.conftest import HERE, Pair, build, left, rows_of, spec_text
 from servers import Database, Server
 from tenantry import MigrateOptions, MoveOptions, RollbackOptions, migrate, move_tenant, rollback, validate
 from tenantry.errors import ExitStatus, Failed, Refused
@@ -73,8 +73,20 @@ def test_init(new_database: Callable[..., Database], empty_database: Database, p
         assert database.dump() == original
 
 
+def test_code_of_others(
+    pair: Pair, empty_database: Database, role: Callable[..., str], new_database: Callable[..., Database]
+) -> None:  # fmt: skip
+    """A check of a shared table that another role owns would run as the operator when its rows are loaded."""
+    source, name = new_database(), role(name="owner")
+    build(source, firms=("two",))
+    source.execute(f"ALTER TABLE units OWNER TO {name}")
+    with pytest.raises(Refused, match=f"units belongs to {name}, whose code --init would run as postgres"):
+        move_tenant(Target(source.dsn), pair.spec, "two", Target(empty_database.dsn), MoveOptions(init=True))
+    assert empty_database.rows("SELECT to_regnamespace('tenantry')") == [(None,)]
+
+
 def test_a_role_is_missing(pair: Pair, empty_database: Database, role: Callable[..., str]) -> None:
-    """pg_restore names it, and nothing is changed; the same command succeeds once it exists."""
+    """It is named, and nothing is changed; the same command succeeds once it exists."""
     name = role(name="reader")
     pair.source.execute(f"GRANT SELECT ON units TO {name}")
     source, target = Target(pair.source.dsn), Target(empty_database.dsn)
