@@ -193,7 +193,7 @@ def test_another_target(pair: Pair, template: Callable[..., Database]) -> None:
 @SUPPORTED
 def test_the_password_is_nowhere(pair: Pair, capfd: pytest.CaptureFixture[str]) -> None:
     """A password for the publisher is in no message and not in the journal."""
-    secret = "Tr0ub4dor-and-3"
+    secret = "correct-horse-7-battery"
     said = refusal(pair, replicate_from=f"host=/nowhere port=1 user=postgres password={secret} dbname=x")
     assert "The target cannot subscribe to the source" in said
     assert secret not in said
