@@ -68,11 +68,11 @@ def lines() -> list[str]:
         "|---|" + "---:|" * len(RATES),
         *(f"| {what} | " + " | ".join(shown(seconds(size, rate)) for rate in RATES) + " |" for what, size in rows),
         "",
-        "Room: until the coordinator's own rows are removed, which is after all tables are distributed, the cluster needs"
-        f" {2 * GIGABYTES / 1_000:,.0f} TB: {GIGABYTES / 1_000:,.0f} TB on the coordinator, and on each of {WORKERS}"
-        f" workers {GIGABYTES / WORKERS / 1_000:,.2f} TB on average, but {largest / 1_000:,.2f} TB or more on the one"
-        f" with the largest tenant, as all rows of a tenant are in one shard of {SHARDS}. For a move the target needs"
-        " the tenant's bytes, and the source the write-ahead log of the time that the copy takes.",
+        "Room: until the coordinator's own rows are removed, which is after all tables are distributed, the cluster"
+        f" needs {2 * GIGABYTES / 1_000:,.0f} TB: {GIGABYTES / 1_000:,.0f} TB on the coordinator, and on each of"
+        f" {WORKERS} workers {GIGABYTES / WORKERS / 1_000:,.2f} TB on average, but {largest / 1_000:,.2f} TB or more on"
+        f" the one with the largest tenant, as all rows of a tenant are in one shard of {SHARDS}. For a move the target"
+        " needs the tenant's bytes, and the source the write-ahead log of the time that the copy takes.",
     ]
 
 
