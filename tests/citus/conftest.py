@@ -47,12 +47,17 @@ def business(cluster: CitusCluster) -> Iterator[Callable[[str], Business]]:
         def make(name: str) -> Business:
             role, login = f"tenantry_test_{name}", f"tenantry_test_{name}_login"
             cluster.drop(f"tenantry_test_{name}")
-            for made in (login, role, f"{role}_old"):
+            for made in (login, role, f"{role}_old", f"{role}_owner"):
                 cluster.drop_role(made)
                 stack.callback(cluster.drop_role, made)
             database = stack.enter_context(cluster.database(f"tenantry_test_{name}"))
             with database.connect() as connection:
-                for made, can in ((role, "NOLOGIN"), (login, "LOGIN"), (f"{role}_old", "NOLOGIN")):
+                for made, can in (
+                    (role, "NOLOGIN"),
+                    (login, "LOGIN"),
+                    (f"{role}_old", "NOLOGIN"),
+                    (f"{role}_owner", "NOLOGIN"),
+                ):
                     connection.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(made), sql.SQL(can)))
                 connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(login)))
             if name == "depot":

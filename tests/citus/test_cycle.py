@@ -26,7 +26,7 @@ from citus.cluster import CitusCluster, Place
 from citus.conftest import Business
 from servers import Database
 from tenantry import InspectionOptions, MigrateOptions, RollbackOptions, migrate, plan, rollback, status, validate
-from tenantry.errors import Failed
+from tenantry.errors import Failed, Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
@@ -85,6 +85,7 @@ def test_there_and_back(business: Make, name: str) -> None:
     dump, rows = there.database.dump(), checksums(there.database)
     migrate(there.target, there.spec, DISTRIBUTE)
     assert migrate(there.target, there.spec, DISTRIBUTE).applied == 0, "a second run finds everything in force"
+    assert migrate(there.target, there.spec, PREPARE).applied == 0
     owned = set(tables_of(there))
     assert owned <= distributed(there.database).keys()
     local = there.database.rows(
@@ -94,6 +95,40 @@ def test_there_and_back(business: Make, name: str) -> None:
     assert_sound(there)
     assert_apart(there)
     assert_back(there, dump, rows)
+
+
+def test_tables_of_another_owner_are_left_alone(business: Make) -> None:
+    """A superuser does not run the code of an owner's tables on all nodes: checks, index expressions."""
+    there = business("depot")
+    owner = f"{there.spec.application.role}_owner"
+    there.database.execute(
+        f"ALTER TABLE notes OWNER TO {owner}; GRANT SELECT, REFERENCES ON ALL TABLES IN SCHEMA public TO {owner};"
+        f"GRANT CREATE ON SCHEMA public TO {owner}"
+    )
+    migrate(there.target, there.spec, PREPARE)
+    with pytest.raises(Refused) as refusal:
+        migrate(there.target, there.spec, DISTRIBUTE)
+    assert "public.notes belongs to" in " ".join([str(refusal.value), *refusal.value.details])
+    assert distributed(there.database) == {}
+
+
+def test_what_would_be_lost_is_refused_before_and_on_the_way_back(business: Make) -> None:
+    """A function that returns rows of a table is dropped with it by Citus, and so by nobody."""
+    there = business("depot")
+    there.database.execute("CREATE FUNCTION all_notes() RETURNS SETOF notes LANGUAGE sql AS 'SELECT * FROM notes'")
+    migrate(there.target, there.spec, PREPARE)
+    careful = MigrateOptions(until=Phase.DISTRIBUTE, backup=BackupKind.NONE)
+    with pytest.raises(Refused) as refusal:
+        migrate(there.target, there.spec, careful)
+    assert "function public.all_notes()" in " ".join([str(refusal.value), *refusal.value.details])
+    assert distributed(there.database) == {}
+    migrate(there.target, there.spec, DISTRIBUTE)
+    with pytest.raises(Failed, match=r"function public\.all_notes"):
+        rollback(there.target, RollbackOptions(backup=BackupKind.NONE))
+    there.database.execute("DROP FUNCTION all_notes()")
+    back = rollback(there.target, RollbackOptions(backup=BackupKind.NONE))
+    assert [one.message for one in back.findings if one.severity.serious] == []
+    assert distributed(there.database) == {}
 
 
 def test_statements(business: Make) -> None:
@@ -195,9 +230,9 @@ def test_a_policy_of_one_shard_is_enough(business: Make) -> None:
         connection.execute(f"CREATE POLICY opened ON {shard} USING (true)")
     with pytest.raises(AssertionError):
         assert_apart(there)
-    found = [one for one in validate(there.target, there.spec).findings if one.name == "not-in-force"]
-    assert [str(one.table) for one in found] == ["public.notes"]
-    assert "`tenantry migrate --until distribute`" in found[0].remedy
+    found = {one.name: one for one in validate(there.target, there.spec).findings if str(one.table) == "public.notes"}
+    assert {"not-in-force", "tenants-not-apart"} <= found.keys()
+    assert "`tenantry migrate --until distribute`" in found["not-in-force"].remedy
     with pytest.raises(Failed) as failure:
         migrate(there.target, there.spec, DISTRIBUTE)
     assert shard.rpartition("_")[2] in str(failure.value)
