@@ -54,6 +54,7 @@ def assert_sound(business: Business) -> None:
     found = validate(business.target, business.spec).findings
     serious = [(one.name, one.message) for one in found if one.severity.serious and one.name != "not-checked-on-citus"]
     assert serious == []
+    assert "not-checked-on-citus" in {one.name for one in found}
     (tried,) = [one for one in found if one.name == "tenants-tried"]
     assert f"on {len(tables_of(business))} distributed tables; on {len(tables_of(business))} the rows" in tried.message
 
