@@ -63,6 +63,8 @@ LOOK_SECONDS = 0.2
 """The time between two looks at the progress of replication."""
 POLL_SECONDS = 0.01
 """The same within a pause."""
+LEAST_LAG = 0.1
+"""Seconds by which a target may always lag behind before a pause."""
 TELL_SECONDS = 5.0
 """The time between two messages about it."""
 FAILURES = 3
@@ -228,7 +230,9 @@ class TenantMove:
         while True:
             self._wait("caught up", self._caught_up)
             self._refuse_unlike()
+            # The first one may have read from disk what the second one finds in memory.
             needed = self._rehearse()
+            needed = needed if needed <= self.max_pause else self._rehearse()
             if needed > self.max_pause:
                 raise Refused(
                     f"Comparing the rows on both sides takes {duration(needed)}, and writes may be refused for at most"
@@ -343,9 +347,9 @@ class TenantMove:
         return None if found.ready == found.tables else f"{found.ready} of {found.tables} tables are copied"
 
     def _caught_up(self) -> str | None:
-        """Caught up is a target that has what was committed at the source a quarter of a pause ago."""
+        """Caught up is a target that has what was committed at the source a quarter of a pause ago, or LEAST_LAG."""
         place, begun = position(self.source.connection), time.monotonic()
-        while time.monotonic() - begun < self.max_pause / 4:
+        while time.monotonic() - begun < max(self.max_pause / 4, LEAST_LAG):
             if reached(self.source.connection, self.move.object_name, place):
                 return None
             time.sleep(POLL_SECONDS)
