@@ -338,7 +338,6 @@ def test_a_part_goes_back_and_comes_again(there: Depot, options: dict[str, Any])
     assert_back(there, dump)
 
 
-@pytest.mark.nightly
 def test_tables_and_columns_are_renamed_meanwhile(there: Depot) -> None:
     """And back under the names of now; what only looks like a table's name stays."""
     there.database.execute(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +14,7 @@ from psycopg import sql
 
 from tenantry.model.name import Name, quoted
 from tenantry.postgres.journal import Entry, Journal
+from tenantry.postgres.schema_snapshot import Described, rename_noted
 from tenantry.steps import Step, from_json, to_json
 from tenantry.steps.introspection import raw
 from tenantry.steps.naming import Renamed
@@ -134,6 +136,33 @@ def settle(journal: Journal, current: CurrentNames) -> None:
         _rename(journal, "FUNCTION", "to_regprocedure", "()", current.functions)
         _rename(journal, "INDEX", "to_regclass", "", current.indexes)
         journal.rename({stored: current.entries[key] for key, stored in current.stored.items()})
+        tables = {was: now for was, now in current.tables.items() if now is not None}
+        columns = {place: now for place, now in current.columns.items() if now is not None}
+        rename_noted(journal.connection, partial(_described, tables, columns))
+
+
+def _described(
+    tables: Names, columns: Mapping[tuple[Name, str], str], name: str, one: Described
+) -> tuple[str, Described]:  # fmt: skip
+    """An object of the recorded schema under the present names of tables, and of their columns."""
+    relation = _text(one.relation, tables)
+    label, definition = _text(name, tables), _text(one.definition, tables)
+    own = {quoted(was): quoted(now) for (table, was), now in columns.items() if str(table) == relation}
+    if label.startswith(f"column {relation}."):
+        column = label.removeprefix(f"column {relation}.")
+        label = f"column {relation}.{own.get(column, column)}"
+    head, reference, rest = definition.partition(" REFERENCES ")
+    parent, bracket, rest = rest.partition("(")
+    listed, end, rest = rest.partition(")")
+    theirs = {quoted(was): quoted(now) for (table, was), now in columns.items() if str(table) == parent}
+    definition = "".join(
+        (_columns(head, own), reference, parent, bracket, _columns(listed, theirs), end, _columns(rest, own))
+    )
+    return label, Described(relation=relation, definition=definition)
+
+
+def _columns(text: str, names: Mapping[str, str]) -> str:
+    return _TOKEN.sub(lambda match: names.get(match[0], match[0]), text) if names else text
 
 
 def _rename(journal: Journal, kind: str, lookup: str, arguments: str, names: Names) -> None:

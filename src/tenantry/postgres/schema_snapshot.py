@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,20 @@ def note_first_description(connection: psycopg.Connection[Any]) -> None:
 
 def note_description(connection: psycopg.Connection[Any]) -> None:
     """Store the present description in place of an older one. The journal's schema must exist."""
-    rows = [
-        {"relation": one.relation, "object": name, "definition": one.definition}
-        for name, one in describe(connection).items()
-    ]
+    _store(connection, describe(connection))
+
+
+def rename_noted(
+    connection: psycopg.Connection[Any], change: Callable[[str, Described], tuple[str, Described]]
+) -> None:  # fmt: skip
+    """Replace each object of the stored description, if there is one, by what `change` makes of it."""
+    noted = noted_description(connection)
+    if noted is not None:
+        _store(connection, dict(change(name, one) for name, one in noted.items()))
+
+
+def _store(connection: psycopg.Connection[Any], described: Mapping[str, Described]) -> None:
+    rows = [{"relation": one.relation, "object": name, "definition": one.definition} for name, one in described.items()]
     with connection.transaction():
         connection.execute(_QUERIES["forget"])
         connection.execute(_QUERIES["note"], {"rows": Jsonb(rows)})
