@@ -4,7 +4,7 @@ renamed. PostgreSQL follows a rename everywhere except in the texts of functions
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
@@ -84,7 +84,12 @@ def _under(
         # In PostgreSQL's text of them, columns have other names by now, or are missing.
         if not touched.isdisjoint(named_in(now)):
             entry = replace(entry, definition=None)
-        if now != step:
+        own = {was: name for (table, was), name in now_called.names.items() if table == now.table}
+        before = {
+            name: _columns(_text(value, names), own) if name in _SQL else value
+            for name, value in entry.before.items()
+        }  # fmt: skip
+        if now != step or before != entry.before or entry.definition != current.entries[key].definition:
             was, called = step.trigger_function, now.trigger_function
             if was is not None and called is not None and was != called:
                 functions[was] = called
@@ -93,9 +98,7 @@ def _under(
             entry = replace(
                 entry, key=now.key, value=to_json(now), wanted=now.wanted if follows else entry.wanted,
                 definition=entry.definition if was is not None else _text(entry.definition, names),
-                before={
-                    name: _text(value, names) if name in _SQL else value for name, value in entry.before.items()
-                },
+                before=before,
             )  # fmt: skip
             stored[now.key] = current.stored.get(key, key)
         elif key in current.stored:
@@ -107,6 +110,8 @@ def _under(
 _PART = r'(?:(?:"[^"]*")+|[^\W\d][\w$]*)'
 _TOKEN = re.compile(rf"(?:'[^']*')+|{_PART}(?:\.{_PART})?")
 """A string, or a name with or without its schema."""
+_NO_COLUMN = ("::", "COLLATE ", "TRIGGER ", "INDEX ", "CONSTRAINT ", "USING ")
+"""What stands before a name that is no column's."""
 _SQL = ("index", "constraint", "trigger", "default")
 """What steps record as SQL text. Nothing else is changed: a comment may well contain a table's name."""
 
@@ -138,31 +143,54 @@ def settle(journal: Journal, current: CurrentNames) -> None:
         journal.rename({stored: current.entries[key] for key, stored in current.stored.items()})
         tables = {was: now for was, now in current.tables.items() if now is not None}
         columns = {place: now for place, now in current.columns.items() if now is not None}
-        rename_noted(journal.connection, partial(_described, tables, columns))
+        written = _as_catalog_writes(journal, columns.values())
+        rename_noted(journal.connection, partial(_described, tables, columns, written))
+
+
+def _as_catalog_writes(journal: Journal, names: Iterable[str]) -> dict[str, str]:
+    query = "SELECT one, pg_catalog.quote_ident(one) FROM pg_catalog.unnest(%s::text[]) AS one"
+    return dict(journal.connection.execute(query, [list(names)]).fetchall())
+
+
+def _identifier(name: str) -> str:
+    return sql.Identifier(name).as_string(None)
 
 
 def _described(
-    tables: Names, columns: Mapping[tuple[Name, str], str], name: str, one: Described
+    tables: Names, columns: Mapping[tuple[Name, str], str], written: Mapping[str, str], name: str, one: Described
 ) -> tuple[str, Described]:  # fmt: skip
     """An object of the recorded schema under the present names of tables, and of their columns."""
     relation = _text(one.relation, tables)
     label, definition = _text(name, tables), _text(one.definition, tables)
-    own = {quoted(was): quoted(now) for (table, was), now in columns.items() if str(table) == relation}
+    own = {was: now for (table, was), now in columns.items() if str(table) == relation}
     if label.startswith(f"column {relation}."):
         column = label.removeprefix(f"column {relation}.")
-        label = f"column {relation}.{own.get(column, column)}"
+        label = f"column {relation}.{_columns(column, own, written.__getitem__)}"
     head, reference, rest = definition.partition(" REFERENCES ")
     parent, bracket, rest = rest.partition("(")
     listed, end, rest = rest.partition(")")
-    theirs = {quoted(was): quoted(now) for (table, was), now in columns.items() if str(table) == parent}
-    definition = "".join(
-        (_columns(head, own), reference, parent, bracket, _columns(listed, theirs), end, _columns(rest, own))
+    theirs = {was: now for (table, was), now in columns.items() if str(table) == parent}
+    head, listed, rest = (
+        _columns(text, names, written.__getitem__) for text, names in ((head, own), (listed, theirs), (rest, own))
     )
+    definition = "".join((head, reference, parent, bracket, listed, end, rest))
     return label, Described(relation=relation, definition=definition)
 
 
-def _columns(text: str, names: Mapping[str, str]) -> str:
-    return _TOKEN.sub(lambda match: names.get(match[0], match[0]), text) if names else text
+def _columns(text: Any, names: Mapping[str, str], write: Callable[[str], str] = _identifier) -> Any:
+    """A definition in which columns have other names: in expressions, in a list, and of the rows of a trigger. The
+    names of the object itself, of functions, types, and collations stay. `write` quotes a name."""
+    if not isinstance(text, str) or not names:
+        return text
+
+    def now(match: re.Match[str]) -> str:
+        if text.startswith("(", match.end()) or text.endswith(_NO_COLUMN, 0, match.start()):
+            return match[0]
+        row, dot, column = match[0].rpartition(".")
+        name = names.get(column[1:-1].replace('""', '"') if column.startswith('"') else column)
+        return match[0] if name is None or row not in ("", "new", "old") else row + dot + write(name)
+
+    return _TOKEN.sub(now, text)
 
 
 def _rename(journal: Journal, kind: str, lookup: str, arguments: str, names: Names) -> None:
