@@ -35,7 +35,7 @@ from tenantry_app.tenants import LOCATION
 pytestmark = [pytest.mark.server, pytest.mark.pg(">=15")]
 
 
-@pytest.mark.differs
+@pytest.mark.differs("postgres/replication.py")
 def test_there_and_back(pair: Pair) -> None:
     """All rows of the tenant are at the target, in every kind of table; nothing of the move is left but where it is."""
     before, others = rows_of(pair.source, "two"), rows_of(pair.source, "two", but=True)
