@@ -38,9 +38,9 @@ OTHERWISE = "harbour"
 
 
 def kinds_of_steps() -> list[str]:
-    """Every kind that a migration has; balances are no part of one."""
+    """Every kind that a migration on plain PostgreSQL has; balances are no part of one."""
     every = get_args(get_args(AnyStep)[0])
-    kinds = sorted(next(str(f.default) for f in fields(step) if f.name == "kind") for step in every)
+    kinds = sorted(next(str(f.default) for f in fields(step) if f.name == "kind") for step in every if not step.engine)
     return [kind for kind in kinds if not kind.startswith("balance_")]
 
 

@@ -43,6 +43,7 @@ NEEDED = {
     ("export",): ["django"],
     ("keys", "create"): ["acme", "--name", "n"],
     ("tenants", "export"): ["acme", "--output", "f"],
+    ("tenants", "move"): ["acme", "--to", "host=127.0.0.1 port=1"],
     ("balances", "review", "accept"): ["1", "--note", "n"],
     ("balances", "review", "reject"): ["1", "--note", "n"],
 }
