@@ -7,13 +7,48 @@ import gc
 import json
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from tenantry.errors import TenantryError
+
+KILLED = -signal.SIGKILL
+SOURCES = Path(__file__).parents[1] / "src"
+Order = Callable[[dict[str, Any]], tuple[int, str]]
+"""Has an order performed; returns how it ended, and what was told."""
+
+
+@contextmanager
+def served(program: Path) -> Iterator[Order]:
+    """Starts a program that performs orders by `serve`, for the block."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    process = subprocess.Popen(
+        [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=environment | {"PYTHONPATH": str(SOURCES)}, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    orders, answers = process.stdin, process.stdout
+
+    def give(order: dict[str, Any]) -> tuple[int, str]:
+        orders.write(json.dumps(order) + "\n")
+        orders.flush()
+        answer = json.loads(answers.readline())
+        return answer["ended"], answer["said"]
+
+    try:
+        yield give
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        orders.close()
+        answers.close()
 
 
 def aim(number: int, counting: Callable[[], bool] = lambda: True) -> None:

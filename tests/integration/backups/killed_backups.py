@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backups.conftest import rows, spec_of, target
+from killed import KILLED, Order, served
 from servers import Database
 from tenantry import (
     BackupOptions,
@@ -36,38 +33,20 @@ SPEC = '[tenant]\ntable = "shops"\n' + "".join(
 )
 
 
-KILLED = -signal.SIGKILL
-
-
+@dataclass(frozen=True)
 class Driver:
     """Gives orders to tests/integration/backups/killed_process.py."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    perform: Order
 
     def __call__(self, database: Database, command: str, number: int, **more: Any) -> tuple[int, str]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        order = {"dsn": database.dsn, "command": command, "number": number, "spec": SPEC, **more}
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        return answer["ended"], answer["said"]
+        return self.perform({"dsn": database.dsn, "command": command, "number": number, "spec": SPEC, **more})
 
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = subprocess.Popen(
-        [sys.executable, Path(__file__).with_name("killed_process.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment | {"PYTHONPATH": str(ROOT / "src")}, start_new_session=True,
-    )  # fmt: skip
-    yield Driver(process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        assert stream is not None
-        stream.close()
+    with served(Path(__file__).with_name("killed_process.py")) as perform:
+        yield Driver(perform)
 
 
 def copies(database: Database) -> set[str]:

@@ -3,22 +3,20 @@ it until the switch, and no row is lost, doubled or changed."""
 
 from __future__ import annotations
 
-import json
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from conftest import ROOT, Command
+from conftest import Command
 from daily import daily, nightly
+from killed import KILLED, Order, served
 from moves.applications import Application, check, working
 from moves.conftest import HERE, Pair, build, empty, left, rows_of, spec_text
 from servers import Database, Server, clear, make_server
@@ -28,43 +26,27 @@ from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
 pytestmark = [pytest.mark.server, pytest.mark.pg(">=15")]
-KILLED = -signal.SIGKILL
 MOST = 3000
 """Statements after which no run goes on."""
 
 
+@dataclass(frozen=True)
 class Driver:
     """Gives orders to tests/integration/moves/killed_process.py."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    perform: Order
 
     def __call__(self, pair: Pair, number: int = MOST, *, abort: bool = False) -> tuple[int, str]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        order = {
-            "source": pair.source.dsn, "target": pair.target.dsn, "number": number, "slug": "two", "abort": abort,
-            "spec": spec_text(),
-        }  # fmt: skip
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        return answer["ended"], answer["said"]
+        return self.perform(
+            {"source": pair.source.dsn, "target": pair.target.dsn, "number": number, "slug": "two", "abort": abort,
+             "spec": spec_text()}
+        )  # fmt: skip
 
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = subprocess.Popen(
-        [sys.executable, HERE / "killed_process.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment | {"PYTHONPATH": str(ROOT / "src")}, start_new_session=True,
-    )  # fmt: skip
-    yield Driver(process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        assert stream is not None
-        stream.close()
+    with served(HERE / "killed_process.py") as perform:
+        yield Driver(perform)
 
 
 def state(pair: Pair) -> str:

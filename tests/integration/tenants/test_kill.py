@@ -2,63 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from conftest import ROOT
 from daily import daily
+from killed import KILLED, Order, served
 from tenantry.errors import ExitStatus
 from tenantry.tenants.folder import read_manifest
 from tenants.conftest import APPLICATION, HERE, Isolated, content
 
-KILLED = -signal.SIGKILL
 OF_OTHERS_TOO = 4
 """Products of tenant two that other tenants have, too."""
 MOST = 5000
 """Statements after which no run goes on."""
 
 
+@dataclass(frozen=True)
 class Driver:
     """Gives orders to tests/integration/tenants/killed_process.py."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    perform: Order
 
     def __call__(self, one: Isolated, command: str, number: int, folder: Path) -> tuple[int, str]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
         spec = (HERE / "warehouse.toml").read_text().replace("ROLE", APPLICATION)
-        order: dict[str, Any] = {
-            "dsn": one.database.dsn, "command": command, "number": number, "folder": str(folder), "slug": "two",
-            "spec": spec,
-        }  # fmt: skip
-        self.process.stdin.write(json.dumps(order) + "\n")
-        self.process.stdin.flush()
-        answer = json.loads(self.process.stdout.readline())
-        return answer["ended"], answer["said"]
+        return self.perform(
+            {"dsn": one.database.dsn, "command": command, "number": number, "folder": str(folder), "slug": "two",
+             "spec": spec}
+        )  # fmt: skip
 
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    process = subprocess.Popen(
-        [sys.executable, HERE / "killed_process.py"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment | {"PYTHONPATH": str(ROOT / "src")}, start_new_session=True,
-    )  # fmt: skip
-    yield Driver(process)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    for stream in (process.stdin, process.stdout):
-        assert stream is not None
-        stream.close()
+    with served(HERE / "killed_process.py") as perform:
+        yield Driver(perform)
 
 
 @pytest.mark.parametrize("stride", daily([41, 7]))
