@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 
 import tenantry_app
+from pgbouncer import PGBOUNCER
 from servers import Database, Run, Server, make_server, sweep
 from shop import build
 
 RUN = pytest.StashKey[Run]()
-REDIS = shutil.which("redis-server") is not None
+PROGRAMS = {"redis": shutil.which("redis-server"), "pgbouncer": PGBOUNCER}
+"""What tests that are marked with these names need."""
 _numbers = itertools.count(1)
 
 
@@ -34,11 +36,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header() -> str | None:
-    return None if REDIS else "left out: the tests that need redis-server, which `make system` installs"
+    missing = " and ".join(name for name, found in PROGRAMS.items() if found is None)
+    return f"left out: the tests that need {missing}, which `make system` installs" if missing else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    marks = {"nightly": config.getoption("--nightly"), "redis": REDIS}
+    marks = {"nightly": config.getoption("--nightly"), **PROGRAMS}
     left_out = [item for item in items if any(item.get_closest_marker(name) and not on for name, on in marks.items())]
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +13,9 @@ from pathlib import Path
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from servers import wait_until
+
+# Debian has it where the search path of users does not lead.
+PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}/usr/sbin")
 
 
 @contextmanager
@@ -33,7 +37,7 @@ def pgbouncer(dsn: str, *, size: int = 1) -> Iterator[str]:
             os.chown(path, owner.st_uid, owner.st_gid)
         # As the account of the server, whose socket is closed to others; root it refuses to be.
         identity = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-        process = subprocess.Popen(["pgbouncer", "-q", configuration], **identity)  # type: ignore[call-overload]
+        process = subprocess.Popen([PGBOUNCER, "-q", configuration], **identity)  # type: ignore[call-overload]
         through = make_conninfo(dsn, host=str(folder), port=6432, dbname="shop")
         try:
             wait_until((folder / ".s.PGSQL.6432").exists)

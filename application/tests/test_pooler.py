@@ -36,7 +36,7 @@ from tenantry_app.sqlalchemy import use_tenants
 REQUESTS = int(os.environ.get("TENANTRY_APP_REQUESTS", "60"))
 """Of each kind of client; the nightly run makes 10,000."""
 TENANTS = 50
-pytestmark = pytest.mark.timeout(300 + REQUESTS / 5)
+pytestmark = [pytest.mark.pgbouncer, pytest.mark.timeout(300 + REQUESTS / 5)]
 
 
 @pytest.fixture(scope="module")
