@@ -33,6 +33,7 @@ from tenantry.model.plan import ExecutionMode, Statement
 from tenantry.model.run import StepAction
 from tenantry.model.wording import without_tenant
 from tenantry.planning.diff import State, changed, ended, enders, state_of
+from tenantry.postgres.cancellation import Cancellation
 from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.transient_errors import failed
@@ -42,8 +43,6 @@ RunBackfill = Callable[[Backfill], int]
 """Runs a backfill and returns the number of rows that it changed."""
 
 
-CANCEL_AGAIN = 0.25
-"""Seconds between two requests to cancel a statement that has not ended."""
 LONG = (ExecutionMode.VALIDATION, ExecutionMode.ENGINE)
 """Transactions that may take long and can be cancelled."""
 LATE = 10
@@ -77,9 +76,11 @@ class Runner:
     backfill: RunBackfill
     observer: Observer = ignore
     stop: threading.Event = field(default_factory=threading.Event)
-    cancellable: bool = False
-    cancelling: threading.Lock = field(default_factory=threading.Lock)
-    """True while a statement runs that may take long and can be cancelled safely."""
+    cancellation: Cancellation = field(init=False)
+    """Allowed while a statement runs that may take long and can be cancelled safely."""
+
+    def __post_init__(self) -> None:
+        self.cancellation = Cancellation(self.connection)
 
     # --- states
 
@@ -236,7 +237,7 @@ class Runner:
                 whole.tries = max(whole.tries, part.tries)
                 continue
             for statement in group:
-                with _Cancellable(self):
+                with self.cancellation.allowed(self.halt):
                     run_autocommit(self.connection, statement, patience=self.patience, ran=self._ran)
         whole.tries = max(whole.tries, 1)
         return whole
@@ -253,7 +254,7 @@ class Runner:
             self.halt()
 
         if any(statement.manner in LONG for statement in statements):
-            with _Cancellable(self):
+            with self.cancellation.allowed(self.halt):
                 return run_in_transaction(
                     self.connection, statements, patience=self.patience, prepare=prepare, behind=behind, finish=finish,
                     retrying=retrying, sleep=self._pause, ran=self._ran,
@@ -281,16 +282,7 @@ class Runner:
         """Stop after the current step or batch; a long statement that can be cancelled is cancelled. Called in another
         thread than the one that runs the steps."""
         self.stop.set()
-        # The first request may arrive before the statement does.
-        while self._cancel():
-            time.sleep(CANCEL_AGAIN)
-
-    def _cancel(self) -> bool:
-        # Held, so that the request cannot reach a statement after the block in which it may be cancelled.
-        with self.cancelling:
-            if self.cancellable:
-                self.connection.cancel_safe(timeout=5.0)
-            return self.cancellable
+        self.cancellation.request()
 
     def guarded(
         self, step: Step, action: StepAction, number: int, total: int, work: Callable[[], tuple[Outcome, int | None]]
@@ -359,20 +351,3 @@ class Runner:
         with suppress(psycopg.OperationalError):
             self.connection.execute("SELECT")
         return self.connection.closed or self.connection.broken
-
-
-class _Cancellable:
-    """Marks the time in which a long statement may be cancelled."""
-
-    def __init__(self, runner: Runner) -> None:
-        self.runner = runner
-
-    def __enter__(self) -> None:
-        with self.runner.cancelling:
-            # A stop that was requested before this found nothing to cancel.
-            self.runner.halt()
-            self.runner.cancellable = True
-
-    def __exit__(self, *_: object) -> None:
-        with self.runner.cancelling:
-            self.runner.cancellable = False

@@ -28,6 +28,7 @@ from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.tenant_move import Move
 from tenantry.model.wording import counted, duration
 from tenantry.postgres.backups import read_sequences, set_stable_text_format
+from tenantry.postgres.cancellation import Cancellation
 from tenantry.postgres.connect import connect
 from tenantry.postgres.dsn import secrets, without_secrets
 from tenantry.postgres.locks import blockers
@@ -176,13 +177,15 @@ class TenantMove:
     max_pause: float
     stop: threading.Event = field(default_factory=threading.Event)
     result: MoveResult = field(default_factory=MoveResult)
-    _waiting: Connection | None = None
+    _waiting: Cancellation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._waiting = Cancellation(self.source.connection)
 
     def interrupt(self) -> None:
         """Stop at the next place from which the move can go on."""
         self.stop.set()
-        if self._waiting is not None:
-            self._waiting.cancel_safe(timeout=5.0)
+        self._waiting.request()
 
     @property
     def source(self) -> TenantScope:
@@ -303,12 +306,10 @@ class TenantMove:
     def _create_slot(self) -> None:
         """Raises Failed if transactions that have written do not end within the budget."""
         connection, budget = self.source.connection, self.policy.budget
-        self._waiting = connection
         try:
-            with limited(connection, budget):
+            with limited(connection, budget), self._waiting.allowed(self.side.refuse_stopped):
                 create_slot(connection, self.move.object_name)
         except psycopg.errors.QueryCanceled as error:
-            self._waiting = None
             self.side.refuse_stopped()
             ages = ((one.age, one.pid, one.user) for one in parties(connection).values() if one.age is not None)
             oldest = sorted(ages, reverse=True)[:SHOWN]
@@ -319,8 +320,6 @@ class TenantMove:
                 remedy=f"{END_HOLDERS}, then run the same command again.",
                 details=held,
             ) from error
-        finally:
-            self._waiting = None
 
     def _subscribe(self) -> None:
         try:
