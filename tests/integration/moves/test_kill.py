@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from daily import daily, nightly
 from killed import KILLED, Order, served
 from moves.applications import Application, check, working
 from moves.conftest import HERE, Pair, build, empty, left, rows_of, spec_text
-from servers import Database, Server, clear, make_server
+from servers import Database, Server, clear, make_server, wait_until
 from tenantry import list_moves
 from tenantry.errors import ExitStatus, TenantryError
 from tenantry.model.spec import Spec
@@ -197,3 +198,25 @@ def test_the_command(pair: Pair, command: Callable[[str], Command]) -> None:
     assert "two is at second; 137 rows deleted here." in done.stdout
     assert "at second" in tenantry("tenants", "list").stdout
     assert tenantry("status").status == 0
+
+
+def test_interrupted_while_it_waits_for_the_slot(pair: Pair, command: Callable[[str], Command]) -> None:
+    """Ctrl-C ends it at once, and the same command goes on; a server that cannot be reached is named before anything."""
+    tenantry = command(pair.source.dsn)
+    (tenantry.folder / "tenantry.toml").write_text(spec_text())
+    nowhere = tenantry("tenants", "move", "two", "--to", "host=127.0.0.1 port=1 dbname=x")
+    assert (nowhere.status, "Cannot connect" in nowhere.stderr) == (ExitStatus.CONNECTION, True), nowhere.stderr
+    assert list_moves(Target(pair.source.dsn)) == ()
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_create_logical_replication_slot%'" \
+        " AND state = 'active' AND pid <> pg_backend_pid()"  # fmt: skip
+    with pair.source.connect() as holder:
+        holder.execute("CREATE TABLE other (id integer)")
+        process = tenantry.start("tenants", "move", "two", "--to", pair.target.dsn)
+        wait_until(lambda: pair.source.rows(waits) == [(1,)], seconds=60)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == ExitStatus.INTERRUPTED, stdout + stderr
+        assert "Run the same command again" in stderr
+    again = tenantry("tenants", "move", "two", "--to", pair.target.dsn)
+    assert again.status == 0, again.stderr
+    assert left(pair.source, pair.target) == []
