@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from tenantry.errors import Refused
 from tenantry.model.backup import Backup, BackupKind, Reason, SequenceValue, TableCopy
 from tenantry.model.name import Name
-from tenantry.postgres.journal import revoke_default_privileges
+from tenantry.postgres.journal_table import JournalTable
 from tenantry.postgres.queries import read_queries
 from tenantry.postgres.trust import require_trusted
 
@@ -30,23 +30,15 @@ def to_json(tables: Sequence[TableCopy]) -> Any:
     return _COPIES.dump_python(tuple(tables), mode="json")
 
 
-class Backups:
+class Backups(JournalTable):
     """Reads and writes the list of backups over one connection; writes are part of the open transaction, if any."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-
-    def install(self) -> None:
-        """Create the table if it does not exist; the journal must exist."""
-        with self.connection.transaction():
-            self.connection.execute(_QUERIES["schema"])
-            revoke_default_privileges(self.connection)
+    queries = _QUERIES
 
     def all(self) -> tuple[Backup, ...]:
         """All backups, the newest first, including incomplete ones. Raises Refused if the list cannot be trusted."""
         require_trusted(self.connection)
-        row = self.connection.execute(_QUERIES["installed"]).fetchone()
-        if row is None or not row[0]:
+        if not self.installed:
             return ()
         with self.connection.cursor(row_factory=dict_row) as cursor:
             return tuple(map(_backup, cursor.execute(_QUERIES["all"])))

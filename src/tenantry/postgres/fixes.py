@@ -6,15 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from psycopg.rows import class_row, dict_row
 
 from tenantry.errors import Refused
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
-from tenantry.postgres.journal import revoke_default_privileges
+from tenantry.postgres.journal_table import JournalTable
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "fixes.sql")
@@ -61,22 +59,10 @@ class RowChangingTrigger:
     enabled: str
 
 
-class FixJournal:
+class FixJournal(JournalTable):
     """Reads and writes over one connection; writes are part of the open transaction, if any."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-
-    def install(self) -> None:
-        """Create the tables, in the journal's schema, which must exist."""
-        with self.connection.transaction():
-            self.connection.execute(_QUERIES["schema"])
-            revoke_default_privileges(self.connection)
-
-    @property
-    def installed(self) -> bool:
-        row = self.connection.execute(_QUERIES["installed"]).fetchone()
-        return bool(row is not None and row[0])
+    queries = _QUERIES
 
     def add(self, *, run: str, name: str, table: Name, keys: Sequence[str], filling: bool, why: str) -> int:
         """Record a fix; returns its id."""

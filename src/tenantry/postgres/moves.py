@@ -6,41 +6,33 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from tenantry.model.tenant_move import Move, MoveState, Side
-from tenantry.postgres.journal import revoke_default_privileges
+from tenantry.postgres.journal_table import JournalTable
 from tenantry.postgres.queries import read_queries
 from tenantry.postgres.trust import require_trusted
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "moves.sql")
 
 
-class Moves:
+class Moves(JournalTable):
     """Reads and writes over one connection; writes are part of the open transaction, if any."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-
-    def install(self) -> None:
-        """Create the table, in the journal's schema, which must exist."""
-        with self.connection.transaction():
-            self.connection.execute(_QUERIES["schema"])
-            revoke_default_privileges(self.connection)
+    queries = _QUERIES
 
     def all(self) -> tuple[Move, ...]:
         """All moves, the oldest first. Raises Refused if the journal cannot be trusted."""
         require_trusted(self.connection)
-        if not self._installed:
+        if not self.installed:
             return ()
         with self.connection.cursor(row_factory=class_row(Move)) as cursor:
             return tuple(cursor.execute(_QUERIES["all"]).fetchall())
 
     def unfinished(self) -> tuple[Move, ...]:
         """Those that are not complete. To be asked only of a journal that is known to be trusted."""
-        if not self._installed:
+        if not self.installed:
             return ()
         with self.connection.cursor(row_factory=class_row(Move)) as cursor:
             return tuple(move for move in cursor.execute(_QUERIES["all"]) if not move.complete)
@@ -48,10 +40,10 @@ class Moves:
     def from_here(self, slug: str, tenant: str | None = None) -> Move | None:
         """The last move away from here of the tenant with this slug, or with this key, finished or not; None if there
         is none."""
-        return self._one("of_slug", slug=slug, tenant=tenant) if self._installed else None
+        return self._one("of_slug", slug=slug, tenant=tenant) if self.installed else None
 
     def find(self, id: str) -> Move | None:
-        return self._one("of_id", id=id) if self._installed else None
+        return self._one("of_id", id=id) if self.installed else None
 
     def begin(
         self, *, id: str, side: Side, run: str, tenant: str, slug: str, location: str, server: str,
@@ -80,15 +72,10 @@ class Moves:
 
     def forget_departed(self, tenant: str, *, but: Move | None = None) -> None:
         """Delete the records of moves by which the tenant, which has come back, had left."""
-        if self._installed:
+        if self.installed:
             self.connection.execute(
                 _QUERIES["forget_departed"], {"tenant": tenant, "id": "" if but is None else but.id}
             )
-
-    @property
-    def _installed(self) -> bool:
-        row = self.connection.execute(_QUERIES["installed"]).fetchone()
-        return bool(row is not None and row[0])
 
     def _one(self, query: str, **values: object) -> Move | None:
         with self.connection.cursor(row_factory=class_row(Move)) as cursor:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psycopg
 from psycopg.rows import class_row
 
-from tenantry.postgres.journal import revoke_default_privileges
+from tenantry.postgres.journal_table import JournalTable
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "removals.sql")
@@ -29,25 +27,18 @@ class Removal:
     removed: int
 
 
-class Removals:
+class Removals(JournalTable):
     """Reads and writes over one connection; writes are part of the open transaction, if any."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-
-    def install(self) -> None:
-        """Create the table, in the journal's schema, which must exist."""
-        with self.connection.transaction():
-            self.connection.execute(_QUERIES["schema"])
-            revoke_default_privileges(self.connection)
+    queries = _QUERIES
 
     def unfinished(self, tenant: str) -> Removal | None:
         """The unfinished removal of this tenant, if any."""
-        return self._one("open", tenant=tenant) if self._installed else None
+        return self._one("open", tenant=tenant) if self.installed else None
 
     def unfinished_of(self, slug: str) -> Removal | None:
         """The same, by the slug that the tenant had then."""
-        return self._one("open_of", slug=slug) if self._installed else None
+        return self._one("open_of", slug=slug) if self.installed else None
 
     def begin(self, *, run: str, tenant: str, slug: str, folder: Path | None, exported: int) -> Removal:
         made = self._one(
@@ -69,7 +60,7 @@ class Removals:
 
     def forget(self, tenant: str) -> None:
         """Delete what is recorded about this tenant, whose rows have come back."""
-        if self._installed:
+        if self.installed:
             self.connection.execute(_QUERIES["forget"], {"tenant": tenant})
 
     def end_keys(self, tenant: str) -> int:
@@ -78,11 +69,6 @@ class Removals:
         if row is None or not row[0]:
             return 0
         return self.connection.execute(_QUERIES["end_keys"], {"tenant": tenant}).rowcount
-
-    @property
-    def _installed(self) -> bool:
-        row = self.connection.execute(_QUERIES["installed"]).fetchone()
-        return bool(row is not None and row[0])
 
     def _one(self, query: str, **values: object) -> Removal | None:
         with self.connection.cursor(row_factory=class_row(Removal)) as cursor:
