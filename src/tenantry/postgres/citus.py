@@ -11,7 +11,6 @@ import psycopg
 from psycopg.rows import dict_row
 
 from tenantry.model.name import Name
-from tenantry.postgres.distribution import KeyInto
 from tenantry.postgres.queries import read_queries
 
 _QUERIES = read_queries(Path(__file__).with_name("sql") / "citus.sql")
@@ -50,7 +49,7 @@ class Reached:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CitusFacts:
     """`coordinator`: this server is it. `partitions`: the tables that Citus has, with the column by which it has
-    distributed them, None if it copies them to each node. `keys_out` are foreign keys of the given tables."""
+    distributed them, None if it copies them to each node."""
 
     version: str
     coordinator: bool
@@ -58,7 +57,6 @@ class CitusFacts:
     nodes: tuple[Node, ...]
     reached: tuple[Reached, ...]
     partitions: Mapping[Name, str | None]
-    keys_out: tuple[KeyInto, ...]
 
     @property
     def release(self) -> int:
@@ -79,7 +77,7 @@ def read_citus(connection: psycopg.Connection[Any], tables: Sequence[Name]) -> C
     nodes = read(Node, "nodes")
     return CitusFacts(
         **here, nodes=nodes, reached=read(Reached, "prepared") if here["coordinator"] else (),
-        partitions=dict(read(_partition, "partitions")), keys_out=read(_key_out, "keys_out"),
+        partitions=dict(read(_partition, "partitions")),
     )  # fmt: skip
 
 
@@ -97,7 +95,3 @@ def open_sessions(connection: psycopg.Connection[Any], roles: Sequence[str]) -> 
 
 def _partition(*, schema: str, name: str, column: str | None) -> tuple[Name, str | None]:
     return Name(schema, name), column
-
-
-def _key_out(*, schema: str, name: str, parent_schema: str, parent_name: str, key: str) -> KeyInto:
-    return KeyInto(table=Name(schema, name), key=key, parent=Name(parent_schema, parent_name))

@@ -49,16 +49,16 @@ class NarrowSequence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KeyInto:
-    """A foreign key of any table to one of the given tables."""
+class KeyBetween:
+    """A foreign key of one of the given tables, or of any table to one of these."""
 
     table: Name
     key: str
     parent: Name
 
 
-def _key_into(*, parent_schema: str, parent_name: str, **row: Any) -> KeyInto:
-    return KeyInto(parent=Name(parent_schema, parent_name), **row)
+def _key_between(*, parent_schema: str, parent_name: str, **row: Any) -> KeyBetween:
+    return KeyBetween(parent=Name(parent_schema, parent_name), **row)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class DistributionFacts:
     policies: tuple[OtherPolicy, ...]
     on_keys: tuple[OnKey, ...]
     narrow: tuple[NarrowSequence, ...]
-    keys_to: tuple[KeyInto, ...]
+    keys: tuple[KeyBetween, ...]
     executed: tuple[StatementStat, ...] | None
 
 
@@ -85,16 +85,16 @@ def read_distribution(connection: psycopg.Connection[Any], tables: Sequence[Name
     return DistributionFacts(
         extension=has_citus(connection), policies=read(OtherPolicy, "policies"),
         on_keys=read(OnKey, "standing_on_keys"), narrow=read(NarrowSequence, "narrow_sequences"),
-        keys_to=read(_key_into, "keys_to"), executed=read_statements(connection, CHANGING),
+        keys=read_keys(connection, tables), executed=read_statements(connection, CHANGING),
     )  # fmt: skip
 
 
-def read_keys_to(connection: psycopg.Connection[Any], tables: Sequence[Name]) -> tuple[KeyInto, ...]:
-    """The foreign keys of any table to one of these. It only reads."""
+def read_keys(connection: psycopg.Connection[Any], tables: Sequence[Name]) -> tuple[KeyBetween, ...]:
+    """The foreign keys of these tables, and those of any table to one of these. It only reads."""
     names = [name.identifier.as_string(None) for name in tables]
     with connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(_QUERIES["keys_to"], {"names": names}).fetchall()
-    return tuple(_key_into(table=Name(row.pop("schema"), row.pop("name")), **row) for row in rows)
+        rows = cursor.execute(_QUERIES["keys"], {"names": names}).fetchall()
+    return tuple(_key_between(table=Name(row.pop("schema"), row.pop("name")), **row) for row in rows)
 
 
 def has_citus(connection: psycopg.Connection[Any]) -> bool:

@@ -16,7 +16,7 @@ from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.postgres.citus import CitusFacts, Node, Reached
 from tenantry.postgres.connect import Target, connect
-from tenantry.postgres.distribution import KeyInto
+from tenantry.postgres.distribution import KeyBetween
 from tenantry.postgres.journal import Journal
 from tenantry.steps import IdentityToDefault, PropagateTenant, Step
 from tenantry.steps.citus_undistribute import dependents
@@ -30,7 +30,7 @@ def facts(**changed: Any) -> CitusFacts:
     reached = tuple(Reached(name=one.name, port=one.port, success=True, prepared=100) for one in (COORDINATOR, WORKER))
     given: dict[str, Any] = {
         "version": "14.0-1", "coordinator": True, "replication_factor": 1, "nodes": (COORDINATOR, WORKER),
-        "reached": reached, "partitions": {}, "keys_out": (),
+        "reached": reached, "partitions": {},
     }  # fmt: skip
     return CitusFacts(**(given | changed))
 
@@ -72,8 +72,8 @@ def test_what_others_have_distributed() -> None:
 
 def test_foreign_keys_to_and_from_tables_that_the_spec_does_not_know() -> None:
     other = Name("public", "others")
-    inside = KeyInto(table=SALES, key="a", parent=STORES)
-    out, into = KeyInto(table=SALES, key="b", parent=other), KeyInto(table=other, key="c", parent=STORES)
+    inside = KeyBetween(table=SALES, key="a", parent=STORES)
+    out, into = KeyBetween(table=SALES, key="b", parent=other), KeyBetween(table=other, key="c", parent=STORES)
     found = list(outside((SALES, STORES), (inside, out, into, into)))
     assert [(one.name, one.table) for one in found] == [
         ("distribute-refuses-outside-key", SALES), ("distribute-refuses-outside-key", other),

@@ -14,7 +14,7 @@ from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Schema
 from tenantry.planning import Plan
 from tenantry.postgres.citus import CitusFacts, open_sessions, read_citus
-from tenantry.postgres.distribution import KeyInto, read_keys_to
+from tenantry.postgres.distribution import KeyBetween, read_keys
 from tenantry.postgres.owner_context import fenced
 from tenantry.steps import Step
 from tenantry.steps.citus_setting import SETTING, application_users
@@ -41,7 +41,7 @@ def citus_findings(
     columns = {one.table: one.column for one in plan.ownership.owned}
     begun = {step.table for step in plan.steps if step.engine} - {step.table for step in pending if step.engine}
     yield from distributed(facts, {name: columns.get(name) for name in tables if name not in begun})
-    yield from outside(tables, (*facts.keys_out, *read_keys_to(connection, tables)))
+    yield from outside(tables, read_keys(connection, tables))
     if fenced(connection):
         yield from owners(schema, tables)
     for name in tables:
@@ -119,7 +119,7 @@ def distributed(facts: CitusFacts, columns: dict[Name, str | None]) -> Iterator[
             )  # fmt: skip
 
 
-def outside(tables: Sequence[Name], keys: Sequence[KeyInto]) -> Iterator[Finding]:
+def outside(tables: Sequence[Name], keys: Sequence[KeyBetween]) -> Iterator[Finding]:
     """Foreign keys between the tables and others, which Citus would convert, too."""
     known = set(tables)
     for key in dict.fromkeys(keys):

@@ -260,7 +260,7 @@ class _Looking:
                         "distribute-refuses-shared-reference", name, key=quoted(key.name), parent=key.parent
                     )  # fmt: skip
         known = {*self.owned, *self.copied}
-        for into in facts.keys_to:
+        for into in facts.keys:
             # A partition or inheritance child is part of its table, for which the finding is.
             apart = into.table not in known and self.ownership.of(into.table) is None
             if into.parent in self.owned and apart:

@@ -26,19 +26,6 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
 ORDER BY 1, 2
 
--- name: keys_out
--- Foreign keys of these tables to tables of any kind.
-SELECT n.nspname::text AS schema, c.relname::text AS name, f.conname::text AS key, pn.nspname::text AS parent_schema,
-       p.relname::text AS parent_name
-FROM pg_catalog.pg_constraint f
-JOIN pg_catalog.pg_class c ON c.oid = f.conrelid
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_class p ON p.oid = f.confrelid
-JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
-WHERE f.contype = 'f' AND f.conparentid = 0
-  AND c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
-ORDER BY 1, 2, 3
-
 -- name: sessions
 -- Sessions of a role that began before the last change of its settings are not told apart from later ones.
 SELECT count(*) FROM pg_catalog.pg_stat_activity a

@@ -38,7 +38,8 @@ WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(na
   AND (a.attidentity <> '' OR pg_get_serial_sequence(c.oid::regclass::text, a.attname) IS NOT NULL)
 ORDER BY 1, 2, 3
 
--- name: keys_to
+-- name: keys
+-- Foreign keys of these tables, and of any table to one of these.
 SELECT n.nspname::text AS schema, c.relname::text AS name, f.conname::text AS key, pn.nspname::text AS parent_schema,
        p.relname::text AS parent_name
 FROM pg_catalog.pg_constraint f
@@ -47,5 +48,5 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_class p ON p.oid = f.confrelid
 JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
 WHERE f.contype = 'f' AND f.conparentid = 0
-  AND p.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name))
+  AND ARRAY[c.oid, p.oid] && ARRAY(SELECT to_regclass(t.name)::oid FROM unnest(%(names)s::text[]) t(name))
 ORDER BY 1, 2, 3
