@@ -85,10 +85,7 @@ def _under(
         if not touched.isdisjoint(named_in(now)):
             entry = replace(entry, definition=None)
         own = {was: name for (table, was), name in now_called.names.items() if table == now.table}
-        before = {
-            name: _columns(_text(value, names), own) if name in _SQL else value
-            for name, value in entry.before.items()
-        }  # fmt: skip
+        before = {name: _recorded(name, value, names, own) for name, value in entry.before.items()}
         if now != step or before != entry.before or entry.definition != current.entries[key].definition:
             was, called = step.trigger_function, now.trigger_function
             if was is not None and called is not None and was != called:
@@ -150,6 +147,13 @@ def settle(journal: Journal, current: CurrentNames) -> None:
 def _as_catalog_writes(journal: Journal, names: Iterable[str]) -> dict[str, str]:
     query = "SELECT one, pg_catalog.quote_ident(one) FROM pg_catalog.unnest(%s::text[]) AS one"
     return dict(journal.connection.execute(query, [list(names)]).fetchall())
+
+
+def _recorded(name: str, value: Any, tables: Names, columns: Mapping[str, str]) -> Any:
+    """What a step has recorded under this name, with the present names in it."""
+    if name == "entries" and value is not None:
+        return [one | {"on_column": columns.get(one["on_column"], one["on_column"])} for one in value]
+    return _columns(_text(value, tables), columns) if name in _SQL else value
 
 
 def _identifier(name: str) -> str:

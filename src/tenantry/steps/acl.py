@@ -30,6 +30,9 @@ _WANTED = sql.SQL("""
   WITH listed AS (
     SELECT b.* FROM pg_catalog.jsonb_to_recordset(before) AS b(on_column text, grantee text, grantor text,
       privilege text, grantable boolean, place bigint)
+    -- A column that is gone has no privileges to get back.
+    WHERE b.on_column IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_attribute a
+      WHERE a.attrelid = {oid} AND a.attname = b.on_column AND NOT a.attisdropped)
   ), kept AS (
     SELECT * FROM listed WHERE privilege = ANY (revoked) AND {role} IN (grantee, grantor)
       AND (SELECT pg_catalog.count(*) FROM pg_catalog.pg_roles r WHERE r.rolname IN (grantee, grantor))
@@ -58,7 +61,9 @@ DECLARE
   one record;
 BEGIN{wanted}
   IF ours <> '{{}}' THEN
-    EXECUTE pg_catalog.format('REVOKE %s ON %s FROM %I', pg_catalog.array_to_string(ours, ', '), {target}, {role});
+    -- That of a table goes with those of its columns, and what depends on these; they are among the wanted ones.
+    EXECUTE pg_catalog.format('REVOKE %s ON %s FROM %I CASCADE', pg_catalog.array_to_string(ours, ', '), {target},
+      {role});
   END IF;
   FOR round IN 1..3 LOOP
     FOR one IN
@@ -110,7 +115,7 @@ def restore(
     """
     listed = entries(relation)
     target = sql.Literal(f"{kind} {relation.identifier.as_string(None)}")
-    wanted = _WANTED.format(role=sql.Literal(role), entries=listed)
+    wanted = _WANTED.format(role=sql.Literal(role), entries=listed, oid=relation.oid)
     code = _RESTORE.format(
         before=sql.Literal(Jsonb(before)), ours=sql.Literal(granted), revoked=sql.Literal(revoked), oid=relation.oid,
         wanted=wanted, wanted_rows=_ROWS, entries=listed, target=target, role=sql.Literal(role),

@@ -56,6 +56,36 @@ def test_expressions_of_indexes_and_triggers(
     assert database.dump() == dump
 
 
+def test_privileges_on_columns(database: Database, role: Callable[..., str]) -> None:
+    """What the application role had on a column it has again, and what it gave to others."""
+    database.execute(SHOP)
+    app, other = role(name="app"), role(name="other")
+    database.execute(f"GRANT SELECT (sku, id), UPDATE (sku) ON items TO {app} WITH GRANT OPTION")
+    database.execute(f"SET ROLE {app}; GRANT SELECT (sku) ON items TO {other}")
+    dump = database.dump()
+    migrate(Target(database.dsn), Spec.parse(SPEC.format(role=app)), MigrateOptions(until=Phase.ISOLATE, force=True))
+    rename(database, RENAMES)
+    result = rollback(Target(database.dsn), RollbackOptions())
+    assert (result.exit_status, [str(one) for one in result.findings if one.severity.serious]) == (ExitStatus.DONE, [])
+    rename(database, [(now, was) for was, now in reversed(RENAMES)])
+    assert database.dump() == dump
+
+
+def test_privileges_on_columns_of_shared_tables(database: Database, role: Callable[..., str]) -> None:
+    """isolate revokes them; one comes back under the present name of its column, and one is gone with its column."""
+    database.execute(SHOP + "CREATE TABLE rates (id int PRIMARY KEY, rate int, note text, more text)")
+    app = role(name="app")
+    database.execute(f"GRANT SELECT ON rates TO {app}; GRANT UPDATE (rate, note, more) ON rates TO {app}")
+    spec = SPEC.format(role=app) + '[[table]]\nname = "rates"\nshared = true\n'
+    migrate(Target(database.dsn), Spec.parse(spec), MigrateOptions(until=Phase.ISOLATE, force=True))
+    allowed = f"SELECT string_agg(a.attname, ' ' ORDER BY a.attnum) FROM pg_attribute a WHERE attrelid = 'rates'::regclass" \
+        f" AND attnum > 0 AND NOT attisdropped AND has_column_privilege('{app}', attrelid, attnum, 'UPDATE')"  # fmt: skip
+    assert database.rows(allowed) == [(None,)]
+    database.execute('ALTER TABLE rates RENAME rate TO "per cent"; ALTER TABLE rates DROP note')
+    rollback(Target(database.dsn), RollbackOptions())
+    assert database.rows(allowed) == [("per cent more",)]
+
+
 def rename(database: Database, names: object) -> None:
     for was, now in names:  # type: ignore[attr-defined]
         quoted = ['"{}"'.format(name.replace('"', '""')) for name in (was, now)]
