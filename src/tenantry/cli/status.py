@@ -280,9 +280,10 @@ def _column(one: TableStatus) -> str:
 
 
 def _word(one: TableStatus) -> str:
-    if one.kind != "owned":
-        return "–"
-    return "yes" if one.not_null else "no"
+    """Whether the tenant column is NOT NULL, which that of a mixed table is only in the phase distribute."""
+    if one.not_null and one.kind in ("owned", "mixed"):
+        return "yes"
+    return "no" if one.kind == "owned" else "–"
 
 
 def _filled(one: TableStatus) -> str:

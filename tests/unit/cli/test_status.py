@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tenantry.cli.status import _next
+from tenantry.cli.status import _next, _word
 from tenantry.model.run import MigrationState, Status, TableStatus
 from unit.cli.calling import CommandLine
 from unit.model.moves import MOVE
@@ -34,6 +34,21 @@ STATUS = Status(database="shop", word=MigrationState.NOT_STARTED, tables=(), ste
 )
 def test_what_to_do_next(facts: dict[str, Any], words: str) -> None:
     assert words in _next(replace(STATUS, **facts))
+
+
+@pytest.mark.parametrize(
+    ("kind", "not_null", "shown"),
+    [
+        ("owned", True, "yes"),
+        ("owned", False, "no"),
+        ("mixed", False, "–"),
+        ("mixed", True, "yes"),
+        ("shared", True, "–"),
+    ],
+)
+def test_not_null(kind: str, not_null: bool, shown: str) -> None:
+    """A mixed table's column is NOT NULL in the phase distribute."""
+    assert _word(TableStatus(table=name("a"), kind=kind, not_null=not_null)) == shown
 
 
 def test_options(line: CommandLine) -> None:
