@@ -62,6 +62,11 @@ class SelectedTable:
             self._is(link, key),
         )  # fmt: skip
 
+    def everybodys(self, ownership: Ownership) -> sql.Composed:
+        """The rows of a mixed table that belong to all tenants, as FROM names them: those of the sentinel tenant."""
+        assert ownership.tenant.sentinel is not None, self.name
+        return sql.SQL("(SELECT t.* FROM {} AS t WHERE {})").format(self.rows, self.belongs(ownership.tenant.sentinel))
+
     def goes(self, key: str, alias: str = "t") -> sql.Composed:
         """A condition: it is removed with the tenant, as it belongs to no other."""
         if self.member is None:
@@ -111,6 +116,11 @@ class TenantSelection:
     def tables(self) -> Mapping[Name, SelectedTable]:
         """By name; parents before children, except for those that refer to each other in a circle."""
         return {table.name: table for component in self.components for table in component}
+
+    @property
+    def mixed(self) -> tuple[SelectedTable, ...]:
+        """The mixed tables, whose rows may belong to all tenants; parents first."""
+        return tuple(table for table in self.tables.values() if table.holding is Holding.MIXED)
 
     @cached_property
     def _tables(self) -> Mapping[Name, SelectedTable]:

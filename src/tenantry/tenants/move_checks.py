@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 
 from psycopg import sql
 
-from tenantry.backups.content import checksum, rows_of
+from tenantry.backups.content import checksum, row_text, rows_of
 from tenantry.errors import Refused
 from tenantry.execution.events import Reading
 from tenantry.execution.existing import survey
@@ -29,7 +31,7 @@ from tenantry.postgres.replication import (
     read_table,
 )
 from tenantry.tenants.removal import TenantRemoval
-from tenantry.tenants.scope import TenantScope
+from tenantry.tenants.scope import TenantScope, key_text
 
 OLDEST = 150000
 """The first version whose publications have row filters."""
@@ -196,24 +198,54 @@ class MoveChecks:
                 yield f"another tenant at the target has the same {columns} in {tenants.name}: {', '.join(here)}"
 
     def shared(self) -> Iterator[str]:
-        """Shared tables with other rows at the target. Those to which tenants write may differ."""
+        """Shared tables, and mixed ones, with other rows of all tenants at the target. Shared tables to which tenants
+        write may differ."""
         for name in self._shared:
             if name in self.source.selection.ownership.written:
                 continue
             self.source.observer(Reading(f"comparing {name}, which all tenants share"))
-            here, there = (self._sum(scope, name) for _, scope in self._sides)
-            if here != there:
-                yield f"{name}, shared by all tenants, has other rows at the target: {counted(there[0], 'row')}, and" \
-                    f" {here[0]:,} at the source"  # fmt: skip
+            relation = rows_of(self.source.copy(name))
+            yield from self._unlike(name, relation, f"{name}, shared by all tenants, has other rows at the target")
+        for table in self.source.selection.mixed:
+            self.source.observer(Reading(f"comparing the rows of {table.name} that belong to all tenants"))
+            relation = table.everybodys(self.source.selection.ownership)
+            yield from self._unlike(table.name, relation, f"{table.name} has other rows of all tenants at the target")
+
+    def _unlike(self, name: Name, relation: sql.Composable, what: str) -> Iterator[str]:
+        here, there = (self._sum(scope, name, relation) for _, scope in self._sides)
+        if here != there:
+            numbers = f"{counted(there[0], 'row')}, and {here[0]:,} at the source"
+            yield f"{what}: {numbers}{self._first_difference(name, relation)}"
 
     @staticmethod
-    def _sum(scope: TenantScope, name: Name) -> tuple[int, str]:
-        copy = scope.copy(name)
+    def _sum(scope: TenantScope, name: Name, relation: sql.Composable) -> tuple[int, str]:
         with scope.connection.transaction():
             set_stable_text_format(scope.connection)
-            row = scope.connection.execute(checksum(rows_of(copy), copy.columns)).fetchone()
+            row = scope.connection.execute(checksum(relation, scope.copy(name).columns)).fetchone()
         assert row is not None
         return row[0], row[1]
+
+    def _first_difference(self, name: Name, relation: sql.Composable) -> str:
+        """The key of a row that only one side has in this form, in words; empty if the table has no primary key."""
+        copy = self.source.copy(name)
+        key = self.source.selection.schema.tables[name].primary_key
+        if not key:
+            return ""
+        query = sql.SQL("SELECT pg_catalog.md5({}), {} FROM {} AS t ORDER BY 1, 2").format(
+            row_text("t", copy.columns), key_text(key, "t"), relation
+        )
+        with ExitStack() as stack:
+            found = []
+            for _, scope in self._sides:
+                stack.enter_context(scope.connection.transaction())
+                set_stable_text_format(scope.connection)
+                # On the server, since a table may be large.
+                cursor = stack.enter_context(scope.connection.cursor("tenantry_differences"))
+                found.append(iter(cursor.execute(query)))
+            for here, there in zip_longest(*found):
+                if here != there:
+                    return f"; the first that differs has the key {min(one for one in (here, there) if one)[1]}"
+        return ""
 
     def broken_references(self) -> Iterator[str]:
         """Rows of the tenant at the target that refer to rows that are not there: a subscriber checks no foreign

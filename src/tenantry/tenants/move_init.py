@@ -17,9 +17,11 @@ from tenantry.errors import Refused
 from tenantry.execution.events import Reading
 from tenantry.model.backup import PREFIX
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
+from tenantry.postgres.backups import set_stable_text_format
 from tenantry.postgres.connect import Target
 from tenantry.postgres.programs import Running, program
 from tenantry.postgres.replication import Connection, foreign_objects, read_column_names, read_table, write_column_names
+from tenantry.steps.sentinel import SENTINEL
 from tenantry.tenants.scope import TenantScope
 
 NOT_COPIED = (
@@ -58,6 +60,7 @@ class TargetInit:
             self._restore()
         self._journal()
         self._tenants()
+        self._everybodys_rows()
         return restores
 
     def _prepared(self) -> bool:
@@ -115,7 +118,8 @@ class TargetInit:
     def _tenants(self) -> None:
         """Tenants that cannot be moved, since the spec names them: every database has them, with the same keys."""
         table = self.source.selection.ownership.tenant
-        slugs = [slug for slug in (table.default, table.quarantine, *table.slugs) if slug is not None]
+        sentinel = None if table.sentinel is None else SENTINEL
+        slugs = [slug for slug in (table.default, table.quarantine, sentinel, *table.slugs) if slug is not None]
         names = [column.name for column in self.source.copy(table.name).columns]
         columns = sql.SQL(", ").join(map(sql.Identifier, names))
         texts = sql.SQL(", ").join(sql.SQL("t.{}::text").format(sql.Identifier(name)) for name in names)
@@ -131,6 +135,29 @@ class TargetInit:
                 table.name.identifier, columns, sql.SQL(", ").join(map(sql.Literal, row)), sql.Identifier(table.key)
             )
             self.connection.execute(insert)
+
+    def _everybodys_rows(self) -> None:
+        """The rows of mixed tables that belong to all tenants, all of them in one transaction; what the target has of
+        them already is left."""
+        selection, there = self.source.selection, self.connection
+        relations = {table.name: table.everybodys(selection.ownership) for table in selection.mixed}
+        for relation in relations.values():
+            if there.execute(sql.SQL("SELECT FROM {} AS t LIMIT 1").format(relation)).fetchone() is not None:
+                return
+        here = self.source.connection
+        with here.transaction(), there.transaction():
+            # One snapshot, and values in a form that does not depend on the session.
+            here.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            set_stable_text_format(here)
+            set_stable_text_format(there)
+            for name, relation in relations.items():
+                self.source.observer(Reading(f"the rows of {name} that belong to all tenants, which are copied"))
+                columns = sql.SQL(", ").join(sql.Identifier(one.name) for one in self.source.copy(name).columns)
+                reads = sql.SQL("COPY (SELECT {} FROM {} AS t) TO STDOUT").format(columns, relation)
+                writes = sql.SQL("COPY {} ({}) FROM STDIN").format(name.identifier, columns)
+                with here.cursor().copy(reads) as read, there.cursor().copy(writes) as written:
+                    for piece in read:
+                        written.write(piece)
 
 
 def _understood(lines: Iterable[bytes], version: int) -> Iterator[bytes]:

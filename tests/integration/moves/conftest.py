@@ -41,10 +41,11 @@ def spec_text() -> str:
 
 def build(
     database: Database, *, rows: int = 40, firms: tuple[str, ...] = FIRMS, owner: str = "postgres",
-    operator: str = "postgres",
+    operator: str = "postgres", more: Sequence[str] = (), spec: str | None = None,
+    until: Phase = Phase.DISTRIBUTE,
 ) -> None:  # fmt: skip
     """Migrate a database with these tenants, each with `rows` items, through distribute; the tables belong to the
-    owner."""
+    owner. `more` is executed before that, `spec` is the text of another spec."""
     database.execute(f"SET ROLE {owner}; " + (HERE / "depots.sql").read_text())
     for firm in firms:
         database.execute("INSERT INTO firms (slug, host) VALUES (%s, %s || '.example')", [firm, firm])
@@ -61,8 +62,11 @@ INSERT INTO notes SELECT p.id, CASE WHEN n > 1 THEN 'note ' || n END FROM places
         if firms
         else "SELECT"
     )
-    options = MigrateOptions(until=Phase.DISTRIBUTE, prepare=True, force=True, backup=BackupKind.NONE)
-    migrate(Target(f"{database.dsn} user={operator}"), Spec.parse(spec_text()), options)
+    for script in more:
+        database.execute(script)
+    prepare = until is Phase.DISTRIBUTE
+    options = MigrateOptions(until=until, prepare=prepare, force=True, backup=BackupKind.NONE)
+    migrate(Target(f"{database.dsn} user={operator}"), Spec.parse(spec or spec_text()), options)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,12 +99,14 @@ class Pair:
         return abort_move(Target(self.source.dsn), self.spec, slug, Target(self.target.dsn))
 
 
-def rows_of(database: Database, slug: str, *, but: bool = False) -> dict[str, list[str]]:
+def rows_of(
+    database: Database, slug: str, *, but: bool = False, tables: Sequence[str] = TABLES
+) -> dict[str, list[str]]:
     """The rows of a tenant as text, by table, in order; `but`: those of all others."""
     found = {}
     with database.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
-        for table in TABLES:
+        for table in tables:
             column = "id" if table == "firms" else "firm_id"
             query = f"SELECT t::text FROM {table} t WHERE {'NOT' if but else ''} {column} = (SELECT id FROM firms WHERE slug = %s) ORDER BY 1"
             if but:
