@@ -20,6 +20,7 @@ from tenantry.model.spec import Spec
 from tenantry.model.tenant_move import Move
 from tenantry.model.wording import counted
 from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
 from tenantry.postgres.moves import Moves
 from tenantry.postgres.replication import (
     Connection,
@@ -277,6 +278,12 @@ def _scopes(
 ) -> tuple[TenantScope, TenantScope]:
     """Both sides. Raises Refused if one is not prepared for a move."""
     found = []
+    if not Journal(other).installed:
+        raise Refused(
+            "The target is not prepared for a move: tenantry has no journal there",
+            remedy="If that database is empty, run the move with --init. Otherwise run `tenantry migrate --until"
+            " distribute --prepare` there, with the same spec.",
+        )
     for side, place, session in (("source", target, connection), ("target", to, other)):
         observer(Reading(f"the schema of the {side}"))
         started = Session.begin(place, session, spec, distribute=True)

@@ -170,6 +170,12 @@ def foreign_objects(connection: Connection) -> list[str]:
     return [text for (text,) in connection.execute(_QUERIES["foreign_objects"]).fetchall()]
 
 
+def missing_roles(connection: Connection, other: Connection) -> list[str]:
+    """The roles that objects of a database name, and the server of the other one does not have."""
+    known = {name for (name,) in other.execute(_QUERIES["roles"]).fetchall()}
+    return [name for (name,) in connection.execute(_QUERIES["named_roles"]).fetchall() if name not in known]
+
+
 def read_column_names(connection: Connection) -> list[tuple[str, str, str]]:
     """Of each column that the journal has: its table, its present name, and the name that the journal knows."""
     return connection.execute(_QUERIES["column_names"]).fetchall()

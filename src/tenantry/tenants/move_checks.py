@@ -296,9 +296,10 @@ def refuse_unprepared(name: str, scope: TenantScope) -> None:
     comparison = survey(scope.connection, scope.session.plan, scope.session.entries, exact=False)
     missing = [step for step in scope.session.plan.steps if step.key not in comparison.in_force]
     if missing or not any(step.phase is Phase.DISTRIBUTE for step in scope.session.plan.steps):
-        first = f", the first of them {missing[0].key}" if missing else ""
+        first = f", such as: table {missing[0].table}, {missing[0].title}" if missing else ""
         raise Refused(
-            f"The {name} is not prepared for a move: {len(missing)} steps are not applied{first}",
+            f"The {name} is not prepared for a move: {counted(len(missing), 'step')} of the spec's plan must still be"
+            f" applied{first}",
             remedy="Run `tenantry migrate --until distribute --prepare` there: only then unique keys contain"
             " the tenant.",
         )

@@ -17,10 +17,19 @@ from tenantry.errors import Refused
 from tenantry.execution.events import Reading
 from tenantry.model.backup import PREFIX
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
+from tenantry.model.wording import counted
 from tenantry.postgres.backups import set_stable_text_format
 from tenantry.postgres.connect import Target
+from tenantry.postgres.journal import Journal
 from tenantry.postgres.programs import Running, program
-from tenantry.postgres.replication import Connection, foreign_objects, read_column_names, read_table, write_column_names
+from tenantry.postgres.replication import (
+    Connection,
+    foreign_objects,
+    missing_roles,
+    read_column_names,
+    read_table,
+    write_column_names,
+)
 from tenantry.steps.sentinel import SENTINEL
 from tenantry.tenants.scope import TenantScope
 
@@ -56,6 +65,7 @@ class TargetInit:
                     details=others[1:],
                 )
             self._refuse_strangers()
+            self._refuse_missing_roles()
             self.source.observer(Reading("the schema, which is restored at the target"))
             self._restore()
         self._journal()
@@ -64,8 +74,7 @@ class TargetInit:
         return restores
 
     def _prepared(self) -> bool:
-        row = self.connection.execute("SELECT pg_catalog.to_regclass('tenantry.steps') IS NOT NULL").fetchone()
-        return row == (True,)
+        return Journal(self.connection).installed
 
     def _refuse_strangers(self) -> None:
         """Raises Refused if a table belongs to a role with fewer rights: loading its rows runs its owner's checks."""
@@ -77,6 +86,16 @@ class TargetInit:
                     f"{name} belongs to {quoted(found.owner)}, whose code --init would run as {user}",
                     remedy=f"Connect as {quoted(found.owner)}.",
                 )
+
+    def _refuse_missing_roles(self) -> None:
+        missing = missing_roles(self.source.connection, self.connection)
+        if missing:
+            raise Refused(
+                f"The target's server lacks {counted(len(missing), 'role')} that objects of the source name:"
+                f" {', '.join(map(quoted, missing))}",
+                remedy="Create them there, each with its attributes and memberships, which"
+                " `pg_dumpall --roles-only` prints at the source's server; then run the same command again.",
+            )
 
     def _restore(self) -> None:
         versions = (self.source.connection.info.server_version, self.connection.info.server_version)

@@ -8,8 +8,17 @@ import pytest
 
 from moves.conftest import HERE, Pair, build, left, rows_of, spec_text
 from servers import Database, Server
-from tenantry import MigrateOptions, MoveOptions, RollbackOptions, migrate, move_tenant, rollback, validate
-from tenantry.errors import ExitStatus, Failed, Refused
+from tenantry import (
+    MigrateOptions,
+    MoveOptions,
+    RollbackOptions,
+    migrate,
+    move_tenant,
+    preview_move,
+    rollback,
+    validate,
+)
+from tenantry.errors import ExitStatus, Refused
 from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -87,14 +96,26 @@ def test_code_of_others(
 
 
 def test_a_role_is_missing(pair: Pair, empty_database: Database, role: Callable[..., str]) -> None:
-    """It is named, and nothing is changed; the same command succeeds once it exists."""
-    name = role(name="reader")
-    pair.source.execute(f"GRANT SELECT ON units TO {name}")
+    """Each is named before anything is restored; the same command succeeds once they exist."""
+    names = [role(name="reader"), role(name="Chief")]
+    pair.source.execute(f'GRANT SELECT ON units TO {names[0]}; ALTER TYPE mood OWNER TO "{names[1]}"')
     source, target = Target(pair.source.dsn), Target(empty_database.dsn)
-    with pytest.raises(Failed, match=f'role "{name}" does not exist'):
+    with pytest.raises(Refused, match="lacks 2 roles that objects of the source name") as caught:
         move_tenant(source, pair.spec, "two", target, MoveOptions(init=True))
-    assert empty_database.rows("SELECT to_regclass('units')") == [(None,)]
-    empty_database.server.execute(f"CREATE ROLE {name}")
+    assert all(name in str(caught.value) for name in names)
+    assert empty_database.rows("SELECT to_regclass('units'), to_regnamespace('tenantry')") == [(None, None)]
+    for name in names:
+        empty_database.server.execute(f'CREATE ROLE "{name}"')
     move_tenant(source, pair.spec, "two", target, MoveOptions(init=True))
-    pair.source.execute(f"REVOKE SELECT ON units FROM {name}")
-    empty_database.execute(f"DROP OWNED BY {name}; DROP ROLE {name}")
+    pair.source.execute(f"REVOKE SELECT ON units FROM {names[0]}; ALTER TYPE mood OWNER TO postgres")
+    empty_database.execute("ALTER TYPE mood OWNER TO postgres")
+    for name in names:
+        empty_database.execute(f'DROP OWNED BY "{name}"; DROP ROLE "{name}"')
+
+
+def test_an_empty_target_without_init(pair: Pair, empty_database: Database) -> None:
+    """The message is about the target, not about each entry of the spec."""
+    for act in (preview_move, move_tenant):
+        with pytest.raises(Refused, match="The target is not prepared for a move: tenantry has no journal") as caught:
+            act(Target(pair.source.dsn), pair.spec, "two", Target(empty_database.dsn))
+        assert "--init" in caught.value.remedy

@@ -93,14 +93,17 @@ def test_not_prepared(pair: Pair, template: Callable[..., Database]) -> None:
         move_tenant(Target(other.dsn), pair.spec, "two", Target(pair.target.dsn))
     # A unique key without the tenant, which its rows could violate there.
     pair.target.execute("CREATE UNIQUE INDEX alone ON items (note)")
-    assert "The target is not prepared for a move: 2 steps are not applied" in refusal(pair)
+    assert "The target is not prepared for a move: 2 steps of the spec's plan must still be applied" in refusal(pair)
     # A trigger that would fire where changes are applied.
     pair.target.execute(
         "DROP INDEX alone; CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'"
     )
     pair.target.execute("CREATE TRIGGER fires BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION fire()")
     pair.target.execute("ALTER TABLE items ENABLE REPLICA TRIGGER fires")
-    assert "not prepared for a move: 1 steps are not applied, the first of them user_trigger_dropped" in refusal(pair)
+    assert (
+        "1 step of the spec's plan must still be applied, such as: table public.items, drop the trigger fires"
+        in refusal(pair)
+    )
 
 
 @SUPPORTED

@@ -121,6 +121,21 @@ JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given.name)
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
 
+-- name: named_roles
+-- The roles that objects of this database belong to, or whose privileges and policies name them; not the predefined ones.
+SELECT r.rolname::text FROM pg_catalog.pg_roles r
+WHERE r.rolname NOT LIKE 'pg\_%%' AND (
+  EXISTS (SELECT FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_database d ON d.oid = s.dbid
+          WHERE s.refclassid = 'pg_catalog.pg_authid'::regclass AND s.refobjid = r.oid
+          AND d.datname = pg_catalog.current_database())
+  -- The dependence on the role of initdb is not recorded.
+  OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+             WHERE c.relowner = r.oid AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')))
+ORDER BY 1
+
+-- name: roles
+SELECT r.rolname::text FROM pg_catalog.pg_roles r
+
 -- name: foreign_objects
 -- Tables, views, sequences, types and functions of the user's, and the schema tenantry; not those of extensions.
 SELECT pg_catalog.pg_describe_object(o.class, o.oid, 0)
