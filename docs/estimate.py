@@ -56,7 +56,7 @@ def lines() -> list[str]:
     rows = (
         ("distribute all tables, one after the other", GIGABYTES),
         ("of this, the largest table, whose writers wait", GIGABYTES * LARGEST_TABLE),
-        (f"copy the largest tenant ({largest:,.0f} GB) for a move; and again, compare it in the pause", largest),
+        (f"copy the largest tenant ({largest:,.0f} GB) for a move; and again, compare it, while it writes", largest),
         (f"the same for the median tenant ({median:,.1f} GB)", median),
     )
     return [

@@ -80,9 +80,10 @@ def move(
     """Move a tenant's rows to another server while its application and all others go on.
 
     Both databases must be PostgreSQL 15 or newer, migrated through distribute by the same spec. Obstacles are listed
-    first, with exit status 4. The rows are copied and kept up to date by logical replication; then the tenant's writes
-    are refused for a moment (SQLSTATE 40001), its rows are compared, and from then on it is at the target. Its rows at
-    the source are deleted last. After an interruption, run the same command again, or with --abort.
+    first, with exit status 4. The rows are copied and kept up to date by logical replication, and compared while the
+    tenant writes; its writes are refused twice or more often, each time for a moment (SQLSTATE 40001). After the last
+    time it is at the target. Its rows at the source are deleted last. After an interruption, run the same command
+    again, or with --abort.
     """
     if max_pause <= timedelta():
         raise UsageError("--max-pause must be more than 0")
@@ -119,11 +120,16 @@ def _preview(terminal: Terminal, found: MovePreview) -> ExitStatus:
     rows = {str(name): rows for name, rows in found.rows.items()}
     terminal.answer(
         dry_run=True, tenant=found.tenant, location=found.location, tables=rows, problems=found.problems,
-        identities=found.identities, unfinished=found.unfinished,
+        identities=found.identities, whole=found.whole, unfinished=found.unfinished,
     )  # fmt: skip
     show_rows(terminal, rows)
     if found.identities:
         terminal.say(f"Another replica identity until the end of the move: {', '.join(map(str, found.identities))}.")
+    if found.whole:
+        terminal.say(
+            "If rows of these tables are written while rows are compared, all of them are compared once more while"
+            f" writes are refused, since no unique key contains the tenant: {', '.join(map(str, found.whole))}."
+        )
     if found.unfinished is not None:
         terminal.say(f"The move {found.unfinished.id} has begun, and would be continued.")
     if found.problems:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,6 +24,7 @@ from tenantry.postgres.journal import Journal
 from tenantry.postgres.moves import Moves
 from tenantry.postgres.replication import (
     Connection,
+    ReplicatedTable,
     conninfo_for,
     identity_before,
     is_session_of,
@@ -60,7 +61,8 @@ class MoveOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovePreview:
     """What moving a tenant would copy, by table, parents first, to `location`. `problems` are the reasons for which it
-    would be refused; `identities` are the tables whose replica identity would change until the end of the move.
+    would be refused; `identities` are the tables whose replica identity would change until the end of the move; `whole`
+    those that no unique key with the tenant has: written to while rows are compared, they are compared within a pause.
     `unfinished` is a move that would be continued."""
 
     tenant: Tenant
@@ -68,6 +70,7 @@ class MovePreview:
     rows: Mapping[Name, int]
     problems: tuple[str, ...]
     identities: tuple[Name, ...]
+    whole: tuple[Name, ...] = ()
     unfinished: Move | None = None
 
 
@@ -113,14 +116,16 @@ def preview_move(
         begun = found if found is not None and found.state != "moved" else None
         problems = () if begun is not None else tuple(checks.problems())
         rows = {table.name: checks.source.count(table, table.belongs(checks.tenant.key)) for table in checks.tables}
-        changed = []
+        changed, whole = [], []
         for table in checks.tables:
             present = read_table(connection, table.name, table.column)
             if present is not None and set_identity(table.name, present) is not None:
                 changed.append(table.name)
+            if present is not None and not present.tenant_keys:
+                whole.append(table.name)
         return MovePreview(
             tenant=checks.tenant, location=options.location or place_of(other), rows=rows, problems=problems,
-            identities=tuple(changed), unfinished=begun,
+            identities=tuple(changed), whole=tuple(whole), unfinished=begun,
         )  # fmt: skip
 
 
@@ -328,15 +333,19 @@ def _begin(checks: MoveChecks, options: MoveOptions, server: str) -> Move:
     source, tenant = checks.source, checks.tenant
     moves = Moves(source.connection)
     moves.install()
-    identities = {}
-    for table in checks.tables:
-        found = read_table(source.connection, table.name, table.column)
-        if found is not None and set_identity(table.name, found) is not None:
-            identities[str(found.oid)] = identity_before(source.connection, found)
+    identities = {str(found.oid): identity_before(source.connection, found) for found in _changed(source)}
     return moves.begin(
         id=secrets.token_hex(6), side="source", run=source.run, tenant=tenant.key, slug=tenant.slug,
         location=options.location or place_of(checks.target.connection), server=server, identities=identities,
     )  # fmt: skip
+
+
+def _changed(scope: TenantScope) -> Iterator[ReplicatedTable]:
+    """The tables whose replica identity changes until the end of a move."""
+    for table in scope.selection.tables.values():
+        found = read_table(scope.connection, table.name, table.column)
+        if found is not None and set_identity(table.name, found) is not None:
+            yield found
 
 
 def _require_record(checks: MoveChecks, move: Move, server: str) -> None:
@@ -347,7 +356,12 @@ def _require_record(checks: MoveChecks, move: Move, server: str) -> None:
     if move.state != "begun" or moves.find(move.id) is not None:
         return
     _refuse_problems(move.slug, tuple(checks.tenant_there()))
+    other = checks.target.connection
+    # A table without a key that can be the replica identity is published with whole rows: nothing is needed here.
+    identities = {
+        str(found.oid): identity_before(other, found) for found in _changed(checks.target) if found.tenant_keys
+    }
     moves.begin(
         id=move.id, side="target", run=move.run, tenant=move.tenant, slug=move.slug,
-        location=place_of(checks.source.connection), server=server, identities={},
+        location=place_of(checks.source.connection), server=server, identities=identities,
     )  # fmt: skip

@@ -54,15 +54,17 @@ class Capacity:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicatedTable:
     """What replication needs to know of a table. `plain`: it is neither partitioned nor unlogged; `identity` is a
-    letter of the catalog. `tenant_keys` are indexes with the tenant column that can be its replica identity,
-    `global_keys` unique ones without that column. `stranger`: code of its owner, who has fewer rights than the
-    connected role, would run as that. `incomparable` is a column whose values cannot be compared."""
+    letter of the catalog. `tenant_keys` are indexes with the tenant column that can be its replica identity, `key` the
+    numbers of the columns of the first one, `global_keys` unique ones without that column. `stranger`: code of its
+    owner, who has fewer rights than the connected role, would run as that. `incomparable` is a column whose values
+    cannot be compared."""
 
     oid: int
     plain: bool
     identity: str
     identity_index: str | None
     tenant_keys: Sequence[str]
+    key: Sequence[int]
     primary_key: str | None
     global_keys: Sequence[str]
     incomparable: str | None
@@ -159,10 +161,44 @@ def identity_restored(connection: Connection, oid: int, before: Sequence[Any]) -
     return name, sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(name.identifier, chosen)
 
 
-def read_columns(connection: Connection, tables: Sequence[Name]) -> frozenset[str]:
-    """The columns of these tables as they are now, for comparison with those of another database."""
+def read_columns(connection: Connection, tables: Sequence[Name]) -> dict[Name, frozenset[str]]:
+    """The columns of these tables as they are now, each as a text that begins with the table, for comparison with those
+    of another database; tables that do not exist are left out."""
+    found = {}
+    for name in tables:
+        rows = connection.execute(_QUERIES["columns"], {"name": name.identifier.as_string(None)}).fetchall()
+        if rows:
+            found[name] = frozenset(f"{name}.{text}" for (text,) in rows)
+    return found
+
+
+def read_structure(connection: Connection, tables: Sequence[Name]) -> frozenset[str]:
+    """What must stay as it is for rows of these tables that were compared to be the same still: their storage, columns,
+    and the foreign keys that lead to them."""
     asked = {"names": [name.identifier.as_string(None) for name in tables]}
-    return frozenset(text for (text,) in connection.execute(_QUERIES["columns"], asked))
+    return frozenset(text for (text,) in connection.execute(_QUERIES["structure"], asked))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyColumn:
+    """A column of a unique key, its type, and the operator by which values are compared, in two parts."""
+
+    name: str
+    type: str
+    operator: tuple[str, str]
+
+
+def read_recorded_keys(connection: Connection, function: str) -> dict[int, tuple[Name, tuple[str, ...]]]:
+    """The tables with triggers of this function, by their OIDs, each with the columns that the triggers record."""
+    rows = connection.execute(_QUERIES["recorded_keys"], {"function": function}).fetchall()
+    return {oid: (Name(schema, name), tuple(columns)) for oid, schema, name, columns in rows}
+
+
+def read_key_columns(connection: Connection, table: Name, columns: Sequence[str]) -> tuple[KeyColumn, ...]:
+    """The columns of a unique key of a table, in the given order."""
+    asked = {"table": table.identifier.as_string(None), "columns": list(columns)}
+    rows = connection.execute(_QUERIES["key_columns"], asked).fetchall()
+    return tuple(KeyColumn(name=name, type=type_, operator=(schema, sign)) for name, type_, schema, sign in rows)
 
 
 def foreign_objects(connection: Connection) -> list[str]:

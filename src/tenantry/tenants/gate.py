@@ -7,6 +7,9 @@ the session that holds the lock dies, the gate is open again.
 
 Once the tenant is at the target, the gate stays closed: a sequence says so, because its value is visible to each
 transaction at once, whatever the transaction's snapshot, and outlives sessions and crashes.
+
+The same sequence makes the triggers record the keys of the rows that are written, from a moment at which the gate is
+closed, so that no transaction has written before and commits later.
 """
 
 from __future__ import annotations
@@ -26,22 +29,55 @@ from tenantry.planning.tenant_selection import SelectedTable
 from tenantry.steps.introspection import body
 from tenantry.steps.trigger import PINNED, shut_function
 
-OPEN, CLOSED = 1, 2
-"""Values of the sequence."""
+OPEN, CLOSED, RECORDING = 1, 2, 3
+"""Values of the sequence; RECORDING: open, and keys are recorded."""
 PASS = "tenantry.move"
 """The setting by which tenantry's own session passes a closed gate, to delete the rows that have moved."""
 _EVENTS = {"insert": ("new",), "update": ("old", "new"), "delete": ("old",)}
 
+_STABLE = "SET DateStyle = 'ISO' SET IntervalStyle = 'postgres' SET extra_float_digits = 3 SET lc_monetary = 'C'"
+"""Settings of the function: the text of a key must not depend on the session that writes."""
+
 _BODY = sql.SQL("""
+DECLARE
+  state bigint;
+  names text;
+  found_old text[];
+  found_new text[];
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
     RAISE EXCEPTION USING ERRCODE = 'object_in_use', MESSAGE = {truncate}, HINT = {wait};
   END IF;
-  IF NOT (pg_catalog.pg_try_advisory_xact_lock_shared({key})
-          AND (SELECT g.last_value OPERATOR(pg_catalog.=) {open}::bigint FROM {sequence} AS g))
+  IF pg_catalog.pg_try_advisory_xact_lock_shared({key}) THEN
+    SELECT g.last_value INTO state FROM {sequence} AS g;
+  END IF;
+  IF coalesce(state, {closed}) OPERATOR(pg_catalog.=) {closed}::bigint
     AND pg_catalog.current_setting({setting}, true) IS DISTINCT FROM {secret}
   THEN
     RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = {refused}, HINT = {retry};
+  END IF;
+  IF state OPERATOR(pg_catalog.=) {recording}::bigint THEN
+    -- By their numbers, since a write must not fail when the application renames a column.
+    SELECT pg_catalog.string_agg(pg_catalog.format('($1).%I::text', a.attname), ', ' ORDER BY k.place) INTO names
+    FROM pg_catalog.unnest(pg_catalog.string_to_array(TG_ARGV[0], ' ')::smallint[]) WITH ORDINALITY AS k (number, place)
+    JOIN pg_catalog.pg_attribute AS a ON a.attrelid = TG_RELID AND a.attnum = k.number AND NOT a.attisdropped
+    HAVING pg_catalog.count(*) = pg_catalog.cardinality(pg_catalog.string_to_array(TG_ARGV[0], ' '));
+    IF names IS NULL THEN
+      INSERT INTO {changes} (relation) VALUES (TG_RELID);
+    ELSE
+      IF TG_OP <> 'INSERT' THEN
+        EXECUTE 'SELECT ARRAY[' || names || ']' INTO found_old USING OLD;
+        INSERT INTO {changes} (relation, key)
+        VALUES (TG_RELID, CASE WHEN pg_catalog.array_position(found_old, NULL) IS NULL THEN found_old END);
+      END IF;
+      IF TG_OP <> 'DELETE' THEN
+        EXECUTE 'SELECT ARRAY[' || names || ']' INTO found_new USING NEW;
+        IF found_new IS DISTINCT FROM found_old THEN
+          INSERT INTO {changes} (relation, key)
+          VALUES (TG_RELID, CASE WHEN pg_catalog.array_position(found_new, NULL) IS NULL THEN found_new END);
+        END IF;
+      END IF;
+    END IF;
   END IF;
   IF TG_OP = 'DELETE' THEN
     RETURN OLD;
@@ -49,6 +85,9 @@ BEGIN
   RETURN NEW;
 END
 """)
+_DEFINITION = sql.SQL(
+    "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {} {} AS {}"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,39 +111,47 @@ class Gate:
     def _object(self) -> sql.Identifier:
         return sql.Identifier(JOURNAL_SCHEMA, self.move.object_name)
 
+    @property
+    def changes(self) -> sql.Identifier:
+        """The table of the keys that are recorded. Unlogged: a comparison that needs them does not survive a crash."""
+        return sql.Identifier(JOURNAL_SCHEMA, f"{self.move.object_name}_changes")
+
     def create(self) -> Iterator[sql.Composable]:
-        """The sequence and the function; neither locks a table of the user's."""
+        """The sequence, the table of changes and the function; none locks a table of the user's."""
         slug = self.move.slug
-        yield sql.SQL("CREATE SEQUENCE IF NOT EXISTS {} MAXVALUE 2").format(self._object)
+        yield sql.SQL("CREATE SEQUENCE IF NOT EXISTS {} MAXVALUE {}").format(self._object, sql.Literal(RECORDING))
         yield sql.SQL("REVOKE ALL ON SEQUENCE {} FROM PUBLIC").format(self._object)
+        yield sql.SQL(
+            "CREATE UNLOGGED TABLE IF NOT EXISTS {} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+            " relation oid NOT NULL, key text[])"
+        ).format(self.changes)
+        yield sql.SQL("REVOKE ALL ON TABLE {} FROM PUBLIC").format(self.changes)
         text = _BODY.format(
-            key=sql.Literal(self.key), open=sql.Literal(OPEN), sequence=self._object, setting=sql.Literal(PASS),
-            secret=sql.Literal(self.secret),
+            key=sql.Literal(self.key), closed=sql.Literal(CLOSED), recording=sql.Literal(RECORDING),
+            sequence=self._object, changes=self.changes, setting=sql.Literal(PASS), secret=sql.Literal(self.secret),
             truncate=sql.Literal(f"The table has rows of the tenant {slug}, which is being moved to another server"),
             wait=sql.Literal("Wait until the move is complete, or end it: tenantry tenants move --abort."),
             refused=sql.Literal(f"The tenant {slug} is being moved to another server"),
             retry=sql.Literal("Look up where the tenant is, and try the transaction again there."),
         )  # fmt: skip
-        yield sql.SQL(
-            "CREATE OR REPLACE FUNCTION {}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = {}"
-            " AS {}"
-        ).format(self._object, sql.SQL(PINNED), body(text))
+        yield _DEFINITION.format(self._object, sql.SQL(PINNED), sql.SQL(_STABLE), body(text))
         yield shut_function(f'"{JOURNAL_SCHEMA}"."{self.move.object_name}"()').sql
 
-    def triggers(self, table: SelectedTable) -> tuple[Statement, ...]:
+    def triggers(self, table: SelectedTable, key: Sequence[int]) -> tuple[Statement, ...]:
         """Creates those of a table. Their names sort last, so that they see each row as other triggers have left it;
-        they fire in sessions that replicate as well."""
+        they fire in sessions that replicate as well. `key` has the numbers of the columns by which a row is found; none
+        if the table has no such key."""
         found: list[Statement] = []
         for event, aliases in _EVENTS.items():
             condition = sql.SQL(" OR ").join(table.belongs(self.move.tenant, alias) for alias in aliases)
-            found += self._trigger(table.name, event, sql.SQL("FOR EACH ROW WHEN ({})").format(condition))
-        found += self._trigger(table.name, "truncate", sql.SQL("FOR EACH STATEMENT"))
+            found += self._trigger(table.name, event, sql.SQL("FOR EACH ROW WHEN ({})").format(condition), key)
+        found += self._trigger(table.name, "truncate", sql.SQL("FOR EACH STATEMENT"), key)
         return tuple(found)
 
-    def _trigger(self, table: Name, event: str, rest: sql.Composable) -> Iterator[Statement]:
+    def _trigger(self, table: Name, event: str, rest: sql.Composable, key: Sequence[int]) -> Iterator[Statement]:
         name, locks = sql.Identifier(self._trigger_name(event)), (Lock(table, LockMode.SHARE_ROW_EXCLUSIVE),)
-        create = sql.SQL("CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} {} EXECUTE FUNCTION {}()").format(
-            name, sql.SQL(event.upper()), table.identifier, rest, self._object
+        create = sql.SQL("CREATE OR REPLACE TRIGGER {} BEFORE {} ON {} {} EXECUTE FUNCTION {}({})").format(
+            name, sql.SQL(event.upper()), table.identifier, rest, self._object, sql.Literal(" ".join(map(str, key)))
         )
         always = sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table.identifier, name)
         yield from (Statement(sql=create, locks=locks), Statement(sql=always, locks=locks))
@@ -144,8 +191,9 @@ class Gate:
         return row is not None and row[0] == len(tables) * (len(_EVENTS) + 1)
 
     def drop(self, connection: psycopg.Connection[Any]) -> None:
-        """Drop the function and the sequence, once no table has triggers of the gate."""
+        """Drop the function, the sequence and the table of changes, once no table has triggers of the gate."""
         with connection.transaction():
+            connection.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(self.changes))
             connection.execute(sql.SQL("DROP FUNCTION IF EXISTS {}()").format(self._object))
             connection.execute(sql.SQL("DROP SEQUENCE IF EXISTS {}").format(self._object))
 
@@ -159,14 +207,19 @@ class Gate:
     def open(self, session: psycopg.Connection[Any]) -> None:
         session.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [self.key])
 
+    def record(self) -> sql.Composed:
+        """The statement from which on keys are recorded; to be run while the gate is closed."""
+        return self._set(RECORDING)
+
     def close_for_good(self) -> sql.Composed:
         """The statement after which the gate stays closed."""
-        return sql.SQL("SELECT pg_catalog.setval({}, {})").format(
-            sql.Literal(f'"{JOURNAL_SCHEMA}"."{self.move.object_name}"'), sql.Literal(CLOSED)
-        )
+        return self._set(CLOSED)
 
     def reopen(self) -> sql.Composed:
-        """The statement that undoes this, if the move was not recorded as switched."""
-        return sql.SQL("SELECT pg_catalog.setval({}, {}, false)").format(
-            sql.Literal(f'"{JOURNAL_SCHEMA}"."{self.move.object_name}"'), sql.Literal(OPEN)
+        """The statement that undoes either, if the move was not recorded as switched."""
+        return self._set(OPEN)
+
+    def _set(self, state: int) -> sql.Composed:
+        return sql.SQL("SELECT pg_catalog.setval({}, {})").format(
+            sql.Literal(f'"{JOURNAL_SCHEMA}"."{self.move.object_name}"'), sql.Literal(state)
         )

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
 
-from tenantry.backups.content import checksum, selected
 from tenantry.backups.restore import advance
 from tenantry.errors import CONTINUES, END_HOLDERS, Failed, Interrupted, Refused
 from tenantry.execution.events import LocksRefused, Notice, Reading
@@ -26,8 +25,9 @@ from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.model.tenant_move import Move
-from tenantry.model.wording import counted, duration
-from tenantry.postgres.backups import read_sequences, set_stable_text_format
+from tenantry.model.wording import duration
+from tenantry.planning.tenant_selection import SelectedTable
+from tenantry.postgres.backups import read_sequences
 from tenantry.postgres.cancellation import Cancellation
 from tenantry.postgres.connect import connect
 from tenantry.postgres.dsn import secrets, without_secrets
@@ -57,6 +57,7 @@ from tenantry.postgres.replication import (
 from tenantry.postgres.stuck import parties
 from tenantry.tenants.gate import PASS, Gate
 from tenantry.tenants.move_checks import MoveChecks
+from tenantry.tenants.move_comparison import Comparison, Unlocked
 from tenantry.tenants.removal import TenantRemoval
 from tenantry.tenants.scope import TenantScope
 
@@ -94,8 +95,8 @@ class MoveResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceSide:
-    """What a move makes and removes at its source."""
+class MoveSide:
+    """What a move changes at both of its sides, of which `move` is the record at this one."""
 
     scope: TenantScope
     move: Move
@@ -106,18 +107,14 @@ class SourceSide:
     def connection(self) -> Connection:
         return self.scope.connection
 
-    @property
-    def gate(self) -> Gate:
-        return Gate(move=self.move)
-
-    def drop_slots(self, names: Sequence[str]) -> None:
-        """Drop replication slots, whose senders are ended. Raises Failed if one stays in use."""
-        for slot in names:
-            begun = time.monotonic()
-            while not drop_slot(self.connection, slot):
-                if time.monotonic() - begun > SLOT_SECONDS:
-                    raise Failed(f"The replication slot {slot} at the source is still in use", remedy=CONTINUES)
-                time.sleep(LOOK_SECONDS)
+    def set_identities(self, tables: Sequence[SelectedTable]) -> None:
+        """Give those tables another replica identity of which the record has the earlier one."""
+        for table in tables:
+            found = read_table(self.connection, table.name, table.column)
+            assert found is not None, table.name
+            statement = set_identity(table.name, found)
+            if statement is not None and str(found.oid) in self.move.identities:
+                self.change(table.name, [Statement(sql=statement, locks=_alone(table.name))])
 
     def restore_identities(self) -> None:
         for oid, before in self.move.identities.items():
@@ -125,24 +122,6 @@ class SourceSide:
             if found is not None:
                 name, statement = found
                 self.change(name, [Statement(sql=statement, locks=_alone(name))])
-
-    def drop_gate(self) -> None:
-        for name in self.gate.tables(self.connection):
-            self.change(name, self.gate.drop_triggers(name))
-        self.gate.drop(self.connection)
-
-    def abandon(self) -> None:
-        """Undo a move at the source alone, since its target is lost: with the slots by which that has copied tables."""
-        name, connection = self.move.object_name, self.connection
-        self.drop_slots([name, *sync_slots(connection, system=self.move.server.partition("/")[0])])
-        drop_publication(connection, name)
-        self.end()
-
-    def end(self) -> None:
-        """Undo the rest, after the publication, and delete the record of the move."""
-        self.restore_identities()
-        self.drop_gate()
-        Moves(self.connection).forget(self.move)
 
     def change(self, name: Name, statements: Sequence[Statement]) -> None:
         """Run statements on a table, in one transaction."""
@@ -163,6 +142,42 @@ class SourceSide:
                 f"Stopped; the move of {self.move.slug} is not complete",
                 remedy="Run the same command again: it goes on where it stopped. Or undo the move by --abort.",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSide(MoveSide):
+    """What a move makes and removes at its source."""
+
+    @property
+    def gate(self) -> Gate:
+        return Gate(move=self.move)
+
+    def drop_slots(self, names: Sequence[str]) -> None:
+        """Drop replication slots, whose senders are ended. Raises Failed if one stays in use."""
+        for slot in names:
+            begun = time.monotonic()
+            while not drop_slot(self.connection, slot):
+                if time.monotonic() - begun > SLOT_SECONDS:
+                    raise Failed(f"The replication slot {slot} at the source is still in use", remedy=CONTINUES)
+                time.sleep(LOOK_SECONDS)
+
+    def drop_gate(self) -> None:
+        for name in self.gate.tables(self.connection):
+            self.change(name, self.gate.drop_triggers(name))
+        self.gate.drop(self.connection)
+
+    def abandon(self) -> None:
+        """Undo a move at the source alone, since its target is lost: with the slots by which that has copied tables."""
+        name, connection = self.move.object_name, self.connection
+        self.drop_slots([name, *sync_slots(connection, system=self.move.server.partition("/")[0])])
+        drop_publication(connection, name)
+        self.end()
+
+    def end(self) -> None:
+        """Undo the rest, after the publication, and delete the record of the move."""
+        self.restore_identities()
+        self.drop_gate()
+        Moves(self.connection).forget(self.move)
 
 
 @dataclass(kw_only=True)
@@ -207,6 +222,12 @@ class TenantMove:
     def gate(self) -> Gate:
         return self.side.gate
 
+    def _target_side(self) -> Iterator[MoveSide]:
+        """The target's side, if the target has a record of the move."""
+        found = Moves(self.target.connection).find(self.move.id)
+        if found is not None:
+            yield MoveSide(scope=self.target, move=found, policy=self.policy, stop=self.stop)
+
     # --- until the switch
 
     def copy(self) -> None:
@@ -217,56 +238,81 @@ class TenantMove:
         self._install_gate()
         connection.execute(self.gate.reopen())
         if not has_publication(connection, name):
-            self._set_identities()
+            # Before the publication, for otherwise UPDATE would fail, of every tenant.
+            self.side.set_identities(self.checks.tables)
             self._publish()
         self._require_slot()
         if read_subscription(self.target.connection, name) is None:
+            # A subscriber, too, finds the rows of a table without a primary key by its replica identity.
+            for there in self._target_side():
+                there.set_identities(tuple(self.target.selection.tables.values()))
             self._say("the copy begins")
             self._subscribe()
         self._wait("copied", self._copied)
 
     def switch(self) -> None:
-        """Pause the tenant's writes until the target has all its rows, and record that it is there now. A pause that
-        would exceed its limit ends before; the next one follows later. Raises Failed if the rows differ."""
-        pause, deadline = BETWEEN_PAUSES[0], time.monotonic() + self.policy.budget
-        problem = "no time was left"
+        """Compare the tenant's rows on both sides while its writes go on, then pause them until the target has the last
+        ones, and record that the tenant is there now. A pause that would exceed its limit ends before; the next one
+        follows later. Raises Failed if the rows differ."""
+        self._say("all rows are at the target, and are compared next")
+        self._wait("caught up", self._caught_up)
+        self._refuse_unlike()
+        with self._comparison() as comparison:
+            self._approach(comparison)
+
+    @contextmanager
+    def _comparison(self) -> Iterator[Comparison]:
+        """With its sessions; each table is locked ACCESS SHARE for as long as its rows are compared."""
+        with ExitStack() as stack:
+            here, there = (
+                stack.enter_context(closing(connect(scope.session.target, purpose=f"{self.source.run} comparison")))
+                for scope in (self.source, self.target)
+            )
+            yield Comparison(
+                checks=self.checks, gate=self.gate, here=here, there=there, lock_timeout=self.policy.timeout,
+                look=self._look,
+            )  # fmt: skip
+
+    def _approach(self, comparison: Comparison) -> None:
+        """Pauses and comparisons, until so little is left to compare that it fits into a pause, which is the last."""
+        between, budget = BETWEEN_PAUSES[0], self.policy.budget
+        deadline, before = time.monotonic() + budget, float("inf")
         while True:
             self._wait("caught up", self._caught_up)
-            self._refuse_unlike()
-            # The first one may have read from disk what the second one finds in memory.
-            needed = self._rehearse()
-            needed = needed if needed <= self.max_pause else self._rehearse()
-            if needed > self.max_pause:
-                raise Refused(
-                    f"Comparing the rows on both sides takes {duration(needed)}, and writes may be refused for at most"
-                    f" {duration(self.max_pause)}",
-                    remedy=f"Run it again with --max-pause {max(1, round(needed * 2))}s, when that is possible; or"
-                    " end the move by --abort.",
-                )
-            self._say(f"writes of {self.tenant.slug} are refused for at most {duration(self.max_pause)}")
             try:
-                self._pause()
-                return
-            except _TooLong as reason:
-                problem = str(reason)
-            self._say(f"writes go on after {self.result.pause:.2f} s: {problem}; the next pause follows")
-            if time.monotonic() + pause >= deadline:
+                if self._try(comparison):
+                    return
+                self._say(f"the rows were the same; comparing them took {duration(comparison.took)}")
+                problem = f"comparing what was written meanwhile takes {duration(comparison.took)} each time"
+                if comparison.took < before / 2:
+                    # It gets less with each round.
+                    before, deadline = comparison.took, time.monotonic() + budget
+                paused = 0.0
+            except (_TooLong, Unlocked) as reason:
+                problem, paused = str(reason), between
+                self._say(f"writes go on after {self.result.pause:.2f} s: {problem}; the next pause follows")
+                between = min(between * 2, BETWEEN_PAUSES[1])
+            if time.monotonic() + paused >= deadline:
                 raise Failed(
                     f"No pause of {duration(self.max_pause)} was long enough, in {self.result.pauses} tries: {problem}",
                     remedy="Run the same command again, with a longer --max-pause; or end the move by --abort.",
                 )
-            self._sleep(pause)
-            pause = min(pause * 2, BETWEEN_PAUSES[1])
+            self._sleep(paused)
 
-    def _set_identities(self) -> None:
-        """Make the tenant column part of each table's replica identity: before the publication, for otherwise UPDATE
-        would fail, of every tenant."""
-        for table in self.checks.tables:
-            found = read_table(self.source.connection, table.name, table.column)
-            assert found is not None, table.name
-            statement = set_identity(table.name, found)
-            if statement is not None:
-                self.side.change(table.name, [Statement(sql=statement, locks=_alone(table.name))])
+    def _try(self, comparison: Comparison) -> bool:
+        """One pause, and the comparison after it. Returns whether it was the last one: the tenant is at the target.
+        Raises _TooLong or Unlocked."""
+        with comparison.reading():
+            last, begins = comparison.left() <= self.max_pause / 2, comparison.floor is None
+            if not last and not begins:
+                comparison.refuse_whole(self.max_pause / 2)
+            self._say(f"writes of {self.tenant.slug} are refused for at most {duration(self.max_pause)}")
+            self._pause(comparison, last=last)
+            if not last:
+                what = "all rows are" if begins else "the rows written meanwhile are"
+                self._say(f"writes go on after {self.result.pause:.2f} s, and {what} compared")
+                _refuse_differing(comparison.compare())
+            return last
 
     def _install_gate(self) -> None:
         connection = self.source.connection
@@ -276,7 +322,8 @@ class TenantMove:
             for statement in self.gate.create():
                 connection.execute(sql.Composed([statement]))
         for table in self.checks.tables:
-            self.side.change(table.name, self.gate.triggers(table))
+            found = read_table(connection, table.name, table.column)
+            self.side.change(table.name, self.gate.triggers(table, () if found is None else found.key))
 
     def _publish(self) -> None:
         key = self.tenant.key
@@ -364,6 +411,8 @@ class TenantMove:
             found = read_subscription(self.target.connection, self.move.object_name)
             failures = 0 if found is None else found.failures
             before = failures if before is None else before
+            if failures > before:
+                self.checks.refuse_changed()
             if failures >= before + FAILURES or (found is not None and not found.enabled):
                 raise Failed(
                     f"Replication to the target fails ({failures} times so far), before it has {what}",
@@ -378,9 +427,8 @@ class TenantMove:
 
     def _refuse_unlike(self) -> None:
         """Whatever may have changed on either side since the beginning."""
-        problems = [
-            *self.checks.changed_columns(), *self.checks.shared(), *self.checks.broken_references(),
-        ]  # fmt: skip
+        self.checks.refuse_changed()
+        problems = [*self.checks.shared(), *self.checks.broken_references(), *self.checks.referring()]
         if problems:
             raise Refused(
                 f"The target cannot take over the tenant: {problems[0]}",
@@ -390,7 +438,7 @@ class TenantMove:
 
     # --- the pause
 
-    def _pause(self) -> None:
+    def _pause(self, comparison: Comparison, *, last: bool) -> None:
         """Raises _TooLong."""
         source = self.source
         run = f"{source.run} gate"
@@ -403,9 +451,15 @@ class TenantMove:
             deadline = begun + self.max_pause
             try:
                 self._close(session, deadline)
-                self._within(session, deadline)
-                # The target's side is told afterwards: the source decides.
-                self._switch(session, begun)
+                self._follow(session, deadline, sequences=last)
+                comparison.take_snapshots(self._left(deadline))
+                if last:
+                    _refuse_differing(comparison.compare_last(self._left(deadline)))
+                    self._left(deadline)
+                    # The target's side is told afterwards: the source decides.
+                    self._switch(session, begun)
+                else:
+                    session.execute(self.gate.record())
             except psycopg.errors.QueryCanceled as error:
                 raise _TooLong("comparing the rows took too long") from error
             finally:
@@ -414,6 +468,14 @@ class TenantMove:
                     self.gate.open(session)
                 with suppress(psycopg.OperationalError):
                     self._note_pause(time.monotonic() - begun)
+
+    @staticmethod
+    def _left(deadline: float) -> float:
+        """The seconds that are left of a pause. Raises _TooLong if there are none."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _TooLong("no time was left to compare the rows")
+        return left
 
     def _close(self, session: Connection, deadline: float) -> None:
         pid = session.info.backend_pid
@@ -429,31 +491,18 @@ class TenantMove:
                 named = f": {'; '.join(held)}" if held else ""
                 raise _TooLong(f"transactions of the tenant did not end in time{named}") from error
 
-    def _within(self, session: Connection, deadline: float) -> None:
-        """What happens while the gate is closed: sequences, the last changes, the comparison."""
+    def _follow(self, session: Connection, deadline: float, *, sequences: bool) -> None:
+        """While the gate is closed: until the target has the last changes."""
         place = position(session)
         # Its commit writes everything before it to disk: only that is sent.
         Moves(session).count_pause(self.move)
-        for table in self.checks.tables:
+        for table in self.checks.tables if sequences else ():
             for query in advance(read_sequences(session, table.name)):
                 self.target.connection.execute(query)
         while not reached(session, self.move.object_name, place):
             if time.monotonic() >= deadline:
                 raise _TooLong("the target did not have the last changes in time")
             time.sleep(POLL_SECONDS)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _TooLong("no time was left to compare the rows")
-        differing = self._compare(left)
-        if time.monotonic() >= deadline:
-            raise _TooLong("comparing the rows took too long")
-        if differing:
-            raise Failed(
-                f"The rows at the target are not those at the source: {differing[0]}",
-                remedy="Find out who writes to the tenant's rows at the target, or has emptied a table; then end the"
-                " move by --abort. The tenant stays at the source.",
-                details=differing[1:],
-            )
 
     def _switch(self, session: Connection, begun: float) -> None:
         """One message, which the server executes even if this process dies."""
@@ -468,38 +517,6 @@ class TenantMove:
         self.result.pause = seconds
         self.result.longest_pause = max(self.result.longest_pause, seconds)
         Moves(self.source.connection).note_pause(self.move, seconds * 1000)
-
-    def _rehearse(self) -> float:
-        """The seconds that comparing the rows takes, while writes go on."""
-        begun = time.monotonic()
-        self.source.observer(Reading("how long it takes to compare the rows"))
-        self._compare(self.policy.budget)
-        return time.monotonic() - begun
-
-    def _compare(self, seconds: float) -> list[str]:
-        """The tables in which both sides have other rows of the tenant; both sides are read at the same time."""
-        with ThreadPoolExecutor(2) as pool:
-            here, there = pool.map(lambda scope: self._sums(scope, seconds), (self.source, self.target))
-        return [
-            f"{name} has {counted(there[name][0], 'row')} of the tenant at the target, and {rows:,} at the source"
-            + (", with other values" if there[name][0] == rows else "")
-            for name, (rows, total) in here.items()
-            if there[name] != (rows, total)
-        ]
-
-    def _sums(self, scope: TenantScope, seconds: float) -> dict[Name, tuple[int, str]]:
-        found = {}
-        with limited(scope.connection, seconds), scope.connection.transaction():
-            set_stable_text_format(scope.connection)
-            for table in scope.selection.tables.values():
-                copy = scope.copy(table.name)
-                relation = sql.SQL("(SELECT {} FROM {} AS t WHERE {})").format(
-                    selected(copy.columns), table.rows, table.belongs(self.tenant.key)
-                )
-                row = scope.connection.execute(checksum(relation, copy.columns)).fetchone()
-                assert row is not None
-                found[table.name] = (row[0], row[1])
-        return found
 
     # --- after the switch
 
@@ -518,6 +535,8 @@ class TenantMove:
             Moves(target).forget_departed(self.tenant.key, but=arrived)
         self._end_replication()
         self.side.restore_identities()
+        for there in self._target_side():
+            there.restore_identities()
         problems = list(self.checks.broken_references())
         if problems:
             raise Refused(
@@ -568,6 +587,8 @@ class TenantMove:
         target = self.target.connection
         deleted = 0
         self._end_replication()
+        for there in self._target_side():
+            there.restore_identities()
         if removal is not None:
             deleted = self._remove(removal)
             arrived = Moves(target).find(self.move.id)
@@ -584,6 +605,21 @@ class TenantMove:
     def _sleep(self, seconds: float) -> None:
         self.stop.wait(seconds)
         self.side.refuse_stopped()
+
+    def _look(self) -> None:
+        """While rows are compared. Raises Interrupted after a stop, Refused if the slot is lost."""
+        self.side.refuse_stopped()
+        self._require_slot()
+
+
+def _refuse_differing(differing: Sequence[str]) -> None:
+    if differing:
+        raise Failed(
+            f"The rows at the target are not those at the source: {differing[0]}",
+            remedy="Find out who writes to the tenant's rows at the target, or has emptied a table; then end the"
+            " move by --abort. The tenant stays at the source.",
+            details=differing[1:],
+        )
 
 
 def _alone(name: Name) -> tuple[Lock, ...]:

@@ -77,7 +77,7 @@ class MoveChecks:
         if not fits:
             yield from self.tenant_there()
             yield from self.shared()
-        yield from (f"rows that are not the tenant's refer to its rows: {one}" for one in self.removal.blockers())
+        yield from self.referring()
 
     def _capacity(self) -> Iterator[str]:
         source, target = (read_capacity(scope.connection) for _, scope in self._sides)
@@ -166,9 +166,29 @@ class MoveChecks:
     def changed_columns(self) -> Iterator[str]:
         """Columns that one side has now and the other does not: since the beginning somebody has changed a table."""
         names = [table.name for table in self.tables]
-        here, there = (read_columns(scope.connection, names) for _, scope in self._sides)
-        yield from (f"the target does not have the column {text}" for text in sorted(here - there))
-        yield from (f"the source does not have the column {text}" for text in sorted(there - here))
+        missing: set[Name] = set()
+        found = []
+        for side, scope in self._sides:
+            columns = read_columns(scope.connection, names)
+            gone = [name for name in names if name not in columns]
+            yield from (f"the {side} has no table {name} any more" for name in gone)
+            missing.update(gone)
+            found.append({text for name, texts in columns.items() for text in texts})
+        here, there = found
+        for text in sorted((here - there) | (there - here)):
+            if not any(text.startswith(f"{name}.") for name in missing):
+                yield f"the {'target' if text in here else 'source'} does not have the column {text}"
+
+    def refuse_changed(self) -> None:
+        """Raises Refused if the tables of both sides have other columns by now."""
+        found = list(self.changed_columns())
+        if found:
+            raise Refused(
+                f"The tables are not the same on both sides any more: {found[0]}",
+                remedy="Apply the same change of the schema on the other side, or undo it; then run the same command"
+                " again. Or end the move by --abort.",
+                details=found[1:],
+            )
 
     # --- rows
 
@@ -246,6 +266,10 @@ class MoveChecks:
                 if here != there:
                     return f"; the first that differs has the key {min(one for one in (here, there) if one)[1]}"
         return ""
+
+    def referring(self) -> Iterator[str]:
+        """Rows at the source that are not the tenant's and refer to rows of the tenant's: they would be left behind."""
+        yield from (f"rows that are not the tenant's refer to its rows: {one}" for one in self.removal.blockers())
 
     def broken_references(self) -> Iterator[str]:
         """Rows of the tenant at the target that refer to rows that are not there: a subscriber checks no foreign

@@ -117,7 +117,7 @@ def rows_of(
     return found
 
 
-COMPARING = "how long it takes to compare"
+COMPARING = "are compared next"
 """What a run tells before its first pause, when all is copied."""
 LEFT = """
 SELECT 'publication ' || pubname FROM pg_publication

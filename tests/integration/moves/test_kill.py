@@ -191,6 +191,7 @@ def test_the_command(pair: Pair, command: Callable[[str], Command]) -> None:
     assert dry.status == 0, dry.stderr
     assert dry.json["tables"]["public.items"] == 40
     assert dry.json["identities"] == ["public.moves", "public.notes"]
+    assert dry.json["whole"] == ["public.notes"]
     missing = tenantry("tenants", "move", "two", "--to", pair.target.dsn, "--abort")
     assert (missing.status, "no move of the tenant" in missing.stderr) == (ExitStatus.USAGE, True)
     done = tenantry("tenants", "move", "two", "--to", pair.target.dsn, "--max-pause", "1500ms", "--location", "second")

@@ -148,19 +148,9 @@ def test_a_pause_is_bounded(pair: Pair, pool: ThreadPoolExecutor) -> None:
         assert pause is not None
         assert 450 <= pause[0] < 1000
         holder.commit()
-        assert moving.result(30).pauses == 2
+        assert moving.result(30).pauses == 3, "the one that was too long, the snapshots, and the switch"
     assert pair.target.rows("SELECT DISTINCT note FROM items") == [("still held",)]
     assert pair.target.rows("SELECT DISTINCT text FROM notes") == [("y",)]
-
-
-def test_a_pause_that_is_too_short_to_compare(pair: Pair) -> None:
-    """Nothing is refused in vain: the time to compare the rows is measured before, and named."""
-    with pytest.raises(Refused, match="Comparing the rows on both sides takes") as caught:
-        pair.move("two", max_pause=0.001)
-    assert "--max-pause" in caught.value.remedy
-    assert [(one.state, one.pauses) for one in list_moves(Target(pair.source.dsn))] == [("begun", 0)]
-    pair.move("two")
-    assert left(pair.source, pair.target) == []
 
 
 def stop() -> None:

@@ -24,7 +24,7 @@ FROM pg_catalog.pg_roles r WHERE r.rolname = current_user
 
 -- name: table
 -- What replication needs to know of a table. `tenant_keys` are indexes that can be the replica identity and contain the
--- tenant column, the primary key first; `global_keys` are unique indexes without it. `stranger`: the owner is a role
+-- tenant column, the primary key first, and `key` the numbers of the first one's columns; `global_keys` are unique indexes without it. `stranger`: the owner is a role
 -- with fewer rights than the connected one, whose code would run as that. `incomparable` is a column by which rows
 -- cannot be compared.
 SELECT c.oid::bigint AS oid, c.relkind = 'r' AND c.relpersistence = 'p' AS plain, c.relreplident::text AS identity,
@@ -36,6 +36,13 @@ SELECT c.oid::bigint AS oid, c.relkind = 'r' AND c.relpersistence = 'p' AS plain
              AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attnotnull
                              AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))
              ORDER BY NOT i.indisprimary, x.relname) AS tenant_keys,
+       coalesce((SELECT i.indkey[0:i.indnkeyatts - 1]::smallint[]
+                 FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+                 WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL
+                 AND t.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]) AND NOT 0 = ANY (i.indkey)
+                 AND NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attnotnull
+                                 AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1]))
+                 ORDER BY NOT i.indisprimary, x.relname LIMIT 1), '{}') AS key,
        (SELECT x.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
         WHERE i.indrelid = c.oid AND i.indisprimary) AS primary_key,
        ARRAY(SELECT x.relname::text FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
@@ -111,15 +118,60 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %(pid)s AND a
                AND datname = pg_catalog.current_database())
 
 -- name: columns
--- The columns of these tables now, each as one text.
-SELECT pg_catalog.format('%%I.%%I.%%I %%s%%s%%s', n.nspname, c.relname, a.attname,
-                         pg_catalog.format_type(a.atttypid, a.atttypmod),
+-- The columns of a table now, each as one text.
+SELECT pg_catalog.format('%%I %%s%%s%%s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
                          CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END,
                          CASE WHEN a.attgenerated <> '' THEN ' GENERATED' ELSE '' END)
+FROM pg_catalog.pg_attribute a
+WHERE a.attrelid = pg_catalog.to_regclass(%(name)s) AND a.attnum > 0 AND NOT a.attisdropped
+
+-- name: structure
+-- Whatever of these tables could make a comparison of their rows invalid if it changes: their storage, which TRUNCATE
+-- and rewrites replace, their columns, and the foreign keys that lead to them. One text for each.
+SELECT pg_catalog.format('%%s %%s %%s', c.oid, pg_catalog.pg_relation_filenode(c.oid), c.relreplident)
 FROM pg_catalog.unnest(%(names)s::text[]) AS given (name)
 JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(given.name)
-JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+SELECT pg_catalog.format('%%s.%%s %%I %%s %%s %%s %%s', a.attrelid, a.attnum, a.attname, a.atttypid, a.atttypmod,
+                         a.attnotnull, a.attmissingval)
+FROM pg_catalog.unnest(%(names)s::text[]) AS given (name)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass(given.name) AND a.attnum > 0
+WHERE NOT a.attisdropped
+UNION ALL
+SELECT pg_catalog.format('%%s %%s', k.oid, k.conname)
+FROM pg_catalog.unnest(%(names)s::text[]) AS given (name)
+JOIN pg_catalog.pg_constraint k ON k.confrelid = pg_catalog.to_regclass(given.name) AND k.contype = 'f'
+
+-- name: recorded_keys
+-- Of each table with the triggers of a function, the columns that these record.
+SELECT c.oid::bigint, n.nspname::text, c.relname::text,
+       ARRAY(SELECT a.attname::text
+             FROM pg_catalog.unnest(pg_catalog.string_to_array(
+                    pg_catalog.replace(pg_catalog.encode(t.tgargs, 'escape'), '\000', ''), ' ')::smallint[]
+                  ) WITH ORDINALITY AS k (number, place)
+             JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number AND NOT a.attisdropped
+             ORDER BY k.place)
+FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE p.pronamespace = 'tenantry'::regnamespace AND p.proname = %(function)s AND (t.tgtype & 4) <> 0
+
+-- name: key_columns
+-- The columns of a unique key: the type of each, and the operator by which an index compares it.
+SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), n.nspname::text, o.oprname::text
+FROM pg_catalog.unnest(%(columns)s::text[]) WITH ORDINALITY AS given (name, place)
+JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass(%(table)s) AND a.attname = given.name
+CROSS JOIN LATERAL (
+  SELECT m.amopopr FROM pg_catalog.pg_index i
+  CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(i.indkey::smallint[]), pg_catalog.unnest(i.indclass::oid[]))
+    AS k (number, class)
+  JOIN pg_catalog.pg_opclass c ON c.oid = k.class
+  JOIN pg_catalog.pg_amop m ON m.amopfamily = c.opcfamily AND m.amopstrategy = 3
+    AND m.amoplefttype = c.opcintype AND m.amoprighttype = c.opcintype
+  WHERE i.indrelid = a.attrelid AND i.indisunique AND k.number = a.attnum
+  ORDER BY i.indisprimary DESC, i.indexrelid LIMIT 1
+) AS f
+JOIN pg_catalog.pg_operator o ON o.oid = f.amopopr JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+ORDER BY given.place
 
 -- name: named_roles
 -- The roles that objects of this database belong to, or whose privileges and policies name them; not the predefined ones.

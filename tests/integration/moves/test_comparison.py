@@ -1,0 +1,115 @@
+"""The rows of both sides are compared while the tenant writes; what is written meanwhile is compared once more, by its
+keys, and only that within a pause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from daily import daily
+from moves.applications import Application, check, working
+from moves.conftest import COMPARING, Pair, left
+from servers import wait_until
+from tenantry import list_moves
+from tenantry.errors import Failed
+from tenantry.postgres.connect import Target
+
+pytestmark = [pytest.mark.server, pytest.mark.pg(">=15")]
+COMPARES = "and all rows are compared"
+"""What a run tells right after the first pause."""
+MINE = "firm_id = (SELECT id FROM firms WHERE slug = 'two')"
+
+
+def run(pair: Pair, statement: str, *, there: bool = False) -> Callable[[], None]:
+    """Executes a statement at the source, or `there`, at the target."""
+    database = pair.target if there else pair.source
+    return lambda: database.execute(statement)
+
+
+WRITTEN = [
+    f"UPDATE items SET note = 'meanwhile' WHERE {MINE}",
+    f"DELETE FROM moves WHERE {MINE} AND quantity = 1",
+    f"INSERT INTO items (place_id, unit, firm_id) SELECT min(id), 'm', firm_id FROM places WHERE {MINE} GROUP BY 3",
+    f"UPDATE moves SET at = at + interval '1 day' WHERE {MINE}",
+    f"UPDATE notes SET text = 'meanwhile' WHERE {MINE}",
+]
+
+
+@pytest.mark.differs("tenants/move_comparison.py")
+def test_what_is_written_meanwhile_is_compared(pair: Pair) -> None:
+    """Rows of tables with keys by these, those of a table without one as a whole; also when a session writes values as
+    text in another way."""
+    odd = "SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Kolkata'; SET extra_float_digits = -15; "
+    pair.move("two", at=[(COMPARES, run(pair, odd + "; ".join(WRITTEN)))])
+    assert left(pair.source, pair.target) == []
+    there = pair.target.rows("SELECT count(*), count(*) FILTER (WHERE note = 'meanwhile') FROM items")
+    assert there == [(41, 40)]
+    assert pair.target.rows("SELECT count(*), min(at)::date::text FROM moves") == [(40, "2026-01-02")]
+
+
+CHANGED_AT_TARGET = {
+    # Rows that the source writes as well are compared by their keys.
+    f"UPDATE items SET document = '0' WHERE {MINE}": "public.items has 40 rows at the target of those that were written"
+    " while rows were compared, and 40 at the source, with other values",
+    f"DELETE FROM moves WHERE {MINE}": "public.moves has 0 rows at the target of those that were written while rows"
+    " were compared, and 80 at the source",
+    # This one has no key.
+    f"DELETE FROM notes WHERE {MINE}": "public.notes has 0 rows of the tenant at the target, and 12 at the source",
+}
+
+
+@pytest.mark.parametrize("statement", daily(CHANGED_AT_TARGET))
+def test_rows_that_differ(statement: str, pair: Pair) -> None:
+    """A change at the target is found: when all rows are compared, or if the source writes the same rows meanwhile."""
+    with pytest.raises(Failed, match="The rows at the target are not those at the source"):
+        pair.move("two", at=[(COMPARING, run(pair, statement, there=True))])
+    pair.abort("two")
+
+    def write() -> None:
+        pair.source.execute("; ".join(WRITTEN[:1] + WRITTEN[3:]))
+        wait_until(lambda: pair.target.rows("SELECT DISTINCT text FROM notes") == [("meanwhile",)])
+        pair.target.execute(statement)
+
+    with pytest.raises(Failed) as caught:
+        pair.move("two", at=[(COMPARES, write)])
+    assert CHANGED_AT_TARGET[statement] in "\n".join((caught.value.message, *caught.value.details))
+    pair.abort("two")
+    assert left(pair.source, pair.target) == []
+
+
+@pytest.mark.parametrize("there", daily([False, True]))
+def test_a_table_is_emptied_meanwhile(there: bool, pair: Pair) -> None:
+    """TRUNCATE, also where it fires no trigger, makes all rows be compared again."""
+
+    def empty() -> None:
+        with (pair.target if there else pair.source).connect(autocommit=True) as session:
+            session.execute("SET lock_timeout = '10s'")
+            name = list_moves(Target(pair.source.dsn))[0].object_name
+            if not there:
+                session.execute("ALTER TABLE notes DISABLE TRIGGER USER")
+            session.execute("TRUNCATE notes")
+            for event in ("insert", "update", "delete", "truncate") if not there else ():
+                session.execute(f'ALTER TABLE notes ENABLE ALWAYS TRIGGER "~{name}_{event}"')
+
+    rows = (0, 12) if there else (12, 0)
+    said = f"notes has {rows[0]} rows? of the tenant at the target, and {rows[1]} at the source"
+    with pytest.raises(Failed, match=said):
+        # Between two pauses: while rows are compared, their tables are locked.
+        pair.move("two", at=[(COMPARES, run(pair, WRITTEN[0])), ("the rows were the same", empty)])
+    pair.abort("two")
+    assert left(pair.source, pair.target) == []
+
+
+def test_rounds(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If much is written meanwhile, that is compared outside of the pause, and then what was written during that."""
+    monkeypatch.setattr("tenantry.tenants.move_comparison.SECONDS_PER_KEY", 0.1)
+    mine = [Application(pair=pair, slug="two") for _ in range(2)]
+    write = run(pair, f"UPDATE items SET feeling = 'low' WHERE {MINE}")
+    with working(*mine):
+        done = pair.move("two", at=[(COMPARES, write), ("the rows written meanwhile are compared", int)])
+    for one in mine:
+        check(one)
+    assert done.pauses >= 3
+    assert done.longest_pause < 2
+    assert left(pair.source, pair.target) == []
