@@ -10,7 +10,7 @@ from tenantry.model.name import quoted
 
 _TOKEN = re.compile(r"\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'|[(),]|[^\"'(),]+")
 _CLAUSE = re.compile(r"\A(?: INCLUDE \((?P<include>.*?)\))?(?P<nulls> NULLS NOT DISTINCT)?(?: WITH \(.*?\))?"
-                     r"(?: WHERE (?P<where>.*))?\Z", re.DOTALL)  # fmt: skip
+                     r"(?: TABLESPACE (?:\w+|\"(?:[^\"]|\"\")*\"))?(?: WHERE (?P<where>.*))?\Z", re.DOTALL)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

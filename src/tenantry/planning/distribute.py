@@ -10,7 +10,7 @@ without the tenant that are widened last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -287,27 +287,47 @@ class Distributing:
 
     @cached_property
     def _wide(self) -> tuple[tuple[Owned, Table, Unique, TenantIndex], ...]:
-        """The unique keys that get the tenant column, each with the index that replaces it."""
-        return tuple(
-            (owned, table, unique, self._index(owned, table, unique))
-            for owned, table in self.tables for unique in table.uniques if needs_tenant(owned, unique)
-        )  # fmt: skip
+        """The unique keys that get the tenant column, each with the index that replaces it. An index replaces one of
+        them: where several have the same columns, the others get indexes of their own."""
+        taken = set[Name]()
+        found = list[tuple[Owned, Table, Unique, TenantIndex]]()
+        for owned, table in self.tables:
+            for unique in table.uniques:
+                if needs_tenant(owned, unique):
+                    index = self._index(owned, table, unique, taken)
+                    taken.add(index.index)
+                    found.append((owned, table, unique, index))
+        return tuple(found)
 
     def indexes(self) -> Iterator[Step]:
         """Those that are yet to be built."""
         yield from (index for *_, index in self._wide if index.phase is PHASE)
 
     def widened(self) -> Iterator[Step]:
+        homes = set[tuple[Name, frozenset[str]]]()
         for owned, table, unique, by in self._wide:
             columns = by.columns if by.phase is not PHASE else unique.columns
+            place = table.name, frozenset(columns)
+            home = by.phase is not PHASE or (place not in homes and self._is_home(table, unique))
+            homes |= {place} if home else set()
             yield WidenKey(
                 phase=PHASE, table=table.name, unique=unique, column=owned.column, by=by.index, columns=columns,
                 referred=tuple(self._referring(table, columns)), needed_by=tuple(self._needing(table, unique)),
+                home=home,
             )  # fmt: skip
 
-    def _index(self, owned: Owned, table: Table, unique: Unique) -> TenantIndex:
-        """An index that exists since enforce or contract, for composite keys, or one that is yet to be built."""
-        there = [step for step in self._indexes.get(table.name, ()) if set(step.columns) == set(unique.columns)]
+    def _is_home(self, table: Table, unique: Unique) -> bool:
+        """Whether composite keys can only refer to the index of this phase: there is no earlier one for them."""
+        earlier = {frozenset(step.columns) for step in self._indexes.get(table.name, ())}
+        return not unique.partial and not unique.deferrable and frozenset(unique.columns) not in earlier
+
+    def _index(self, owned: Owned, table: Table, unique: Unique, taken: Container[Name]) -> TenantIndex:
+        """An index that exists since enforce or contract, for composite keys, and is not `taken` by another unique key,
+        or one that is yet to be built."""
+        there = [
+            step for step in self._indexes.get(table.name, ())
+            if set(step.columns) == set(unique.columns) and step.index not in taken
+        ]  # fmt: skip
         there.sort(key=lambda step: step.columns != unique.columns)
         plain = bool(unique.columns) and not unique.partial and not unique.deferrable
         if there and plain and "NULLS NOT DISTINCT" not in unique.rest and "INCLUDE" not in unique.rest:

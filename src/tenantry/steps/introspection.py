@@ -9,6 +9,17 @@ from psycopg import sql
 from tenantry.model.name import JOURNAL_SCHEMA, Name, quoted
 from tenantry.model.plan import Statement
 
+INDEX_TEXT = sql.SQL(
+    "(SELECT CASE WHEN s.spcname IS NULL THEN d.text"
+    " ELSE pg_catalog.left(d.text, pg_catalog.length(d.text) - pg_catalog.length(d.tail))"
+    " || ' TABLESPACE ' || pg_catalog.quote_ident(s.spcname) || d.tail END"
+    " FROM (SELECT pg_catalog.pg_get_indexdef(i.indexrelid) AS text,"
+    " COALESCE(' WHERE ' || pg_catalog.pg_get_expr(i.indpred, i.indrelid, false), '') AS tail) AS d,"
+    " pg_catalog.pg_class x LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = x.reltablespace"
+    " WHERE x.oid = i.indexrelid)"
+)
+"""The statement that creates the index of pg_index `i`: that of pg_get_indexdef, which leaves out the tablespace."""
+
 
 def column_definition(table: Name, column: str) -> sql.Composed:
     """The type of a column, no row if it does not exist."""

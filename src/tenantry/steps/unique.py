@@ -12,7 +12,7 @@ from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.model.schema import Table, Unique
 from tenantry.steps.foreign_key import TenantForeignKey
-from tenantry.steps.introspection import identifiers, raw
+from tenantry.steps.introspection import INDEX_TEXT, identifiers, raw
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
@@ -47,7 +47,7 @@ class ReplacedUnique(Step):
     def record(self) -> sql.Composable:
         return sql.SQL(
             "SELECT pg_catalog.jsonb_build_object("
-            "'index', pg_catalog.pg_get_indexdef(i.indexrelid), 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
+            "'index', {}, 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
             "'deferrable', c.condeferrable, 'deferred', c.condeferred,"
             "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
             "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
@@ -58,7 +58,7 @@ class ReplacedUnique(Step):
             " FROM pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint c"
             " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('p', 'u', 'x')"
             " WHERE i.indexrelid = {}"
-        ).format(self.index.oid)
+        ).format(INDEX_TEXT, self.index.oid)
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """Values that more than one row has; None if the index is not over plain columns, or covers only some rows."""
@@ -204,6 +204,9 @@ class WidenKey(ReplacedUnique):
     """The columns of that index after the tenant column, if composite keys depend on it."""
     referred: tuple[TenantForeignKey, ...] = ()
     """The composite keys that depend on that index."""
+    home: bool = True
+    """Whether these keys keep that index on the way back. Where several unique keys have the same columns, that is so
+    of one index, and the others are gone then."""
     needed_by: tuple[Name, ...] = ()
     """The tables with foreign keys of the user's that need the original key: the steps that restore those restore
     it."""
@@ -297,7 +300,7 @@ class WidenKey(ReplacedUnique):
         wide = sql.SQL("SELECT EXISTS ({})").format(self.definition())
         inside = raw(self.unique.rest) if self.unique.rest else sql.SQL("{})").format(identifiers(self.unique.columns))
         built = [*self._build(back, inside, wide)]
-        if self.referred:
+        if self.referred and self.home:
             built += self._build(self.by, sql.SQL("{})").format(identifiers((self.column, *self.columns))), wide)
         locks = (*self.locks, *(Lock(one.table, LockMode.ACCESS_EXCLUSIVE) for one in self.referred))
         swap: list[tuple[sql.Composable, sql.Composable]] = []

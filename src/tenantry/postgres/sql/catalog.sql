@@ -76,7 +76,7 @@ ORDER BY a.attrelid, a.attnum
 
 -- name: indexes
 -- The name of a table is written as pg_get_indexdef writes it, whatever characters it has, so that the prefix can be
--- cut off.
+-- cut off. pg_get_indexdef leaves out the tablespace, which comes before WHERE.
 SELECT i.indrelid::bigint AS relation, x.relname::text AS name, m.amname::text AS method,
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS exclusion,
        i.indisvalid AND i.indisready AS valid, i.indpred IS NOT NULL AS partial, x.relispartition AS inherited,
@@ -93,10 +93,15 @@ SELECT i.indrelid::bigint AS relation, x.relname::text AS name, m.amname::text A
        'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(x.relname)
            || ' ON ' || CASE WHEN x.relkind = 'I' THEN 'ONLY ' ELSE '' END || i.indrelid::regclass::text
            || ' USING ' || quote_ident(m.amname) || ' (' AS prefix,
-       pg_get_indexdef(i.indexrelid) AS definition
+       CASE WHEN s.spcname IS NULL THEN d.text
+            ELSE left(d.text, length(d.text) - length(d.tail)) || ' TABLESPACE ' || quote_ident(s.spcname) || d.tail
+       END AS definition
 FROM pg_catalog.pg_index i
 JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
 JOIN pg_catalog.pg_am m ON m.oid = x.relam
+LEFT JOIN pg_catalog.pg_tablespace s ON s.oid = x.reltablespace
+CROSS JOIN LATERAL (SELECT pg_get_indexdef(i.indexrelid) AS text,
+                           coalesce(' WHERE ' || pg_get_expr(i.indpred, i.indrelid, false), '') AS tail) d
 LEFT JOIN pg_catalog.pg_constraint c
        ON c.conrelid = i.indrelid AND c.conindid = i.indexrelid AND c.contype IN ('p', 'u', 'x')
 WHERE i.indrelid = ANY(%(tables)s::oid[])
