@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -65,9 +65,9 @@ def assert_back(there: Depot, dump: str) -> None:
 
 TABLES = """
 WITH owned AS (
-  SELECT a.attrelid AS oid, a.attnum AS tenant FROM unnest(%(owned)s::text[], %(columns)s::text[]) AS t(name, col)
-  JOIN pg_attribute a ON a.attrelid = t.name::regclass AND a.attname = t.col
-), copied AS (SELECT t.name::regclass AS oid FROM unnest(%(copied)s::text[]) AS t(name)),
+  SELECT t.name::regclass::oid AS oid, a.attnum AS tenant FROM unnest(%(owned)s::text[], %(columns)s::text[]) AS t(name, col)
+  LEFT JOIN pg_attribute a ON a.attrelid = t.name::regclass AND a.attname = t.col
+), copied AS (SELECT t.name::regclass::oid AS oid FROM unnest(%(copied)s::text[]) AS t(name)),
 every AS (SELECT oid FROM owned UNION SELECT oid FROM copied)
 """
 RULES = {
@@ -101,14 +101,33 @@ RULES = {
 """By what Citus refuses, a query of what it would refuse of the distributed tables and of those that are copied."""
 
 
-def refused_by_citus(target: Target, spec: Spec) -> set[str]:
-    """The rules that find something in a migrated database."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distributed:
+    """The tables that are distributed, each with its tenant column, and those that are copied to each node."""
+
+    columns: Mapping[str, str]
+    copied: tuple[str, ...]
+    members: frozenset[str]
+
+    @property
+    def parameters(self) -> dict[str, list[str]]:
+        return {"owned": list(self.columns), "columns": list(self.columns.values()), "copied": list(self.copied)}
+
+
+def distributed(target: Target, spec: Spec) -> Distributed:
+    """By the spec, in a migrated database."""
     with connect(target, purpose="rules") as connection:
         ownership = Session.begin(target, connection, spec).plan.ownership
-        copied = dict.fromkeys((*ownership.shared, ownership.tenant.name))
-        names = {
-            "owned": [owned.table.identifier.as_string(None) for owned in ownership.owned],
-            "columns": [owned.column for owned in ownership.owned],
-            "copied": [name.identifier.as_string(None) for name in copied],
-        }
+    copied = dict.fromkeys((*ownership.shared, ownership.tenant.name))
+    return Distributed(
+        columns={owned.table.identifier.as_string(None): owned.column for owned in ownership.owned},
+        copied=tuple(name.identifier.as_string(None) for name in copied),
+        members=frozenset(member.table.identifier.as_string(None) for member in ownership.members),
+    )
+
+
+def refused_by_citus(target: Target, spec: Spec) -> set[str]:
+    """The rules that find something in a migrated database."""
+    names = distributed(target, spec).parameters
+    with connect(target, purpose="rules") as connection:
         return {rule for rule, query in RULES.items() if connection.execute(TABLES + query, names).fetchall()}

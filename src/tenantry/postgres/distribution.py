@@ -23,21 +23,52 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherPolicy:
-    """A policy that is not tenantry's; `subquery`: its expressions have one."""
+    """A policy that is not tenantry's, and the roles to which it applies, such as `public`; `subquery`: its expressions
+    have one."""
 
     table: Name
     policy: str
     permissive: bool
     subquery: bool
+    roles: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnKey:
-    """A view for which PostgreSQL needs the `key` of a table."""
+    """A view, a rule or a function for which PostgreSQL needs the `key` of a table; `dependent` says which, and its
+    name."""
 
     table: Name
     key: str
-    view: str
+    dependent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """An exclusion constraint, or, if it has `periods`, a key WITHOUT OVERLAPS; and the columns that it compares for
+    equality."""
+
+    table: Name
+    key: str
+    periods: bool
+    equal: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvalidIndex:
+    """A unique index that is not valid."""
+
+    table: Name
+    index: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A rule of a table or a view, and its definition as SQL."""
+
+    table: Name
+    rule: str
+    definition: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +99,9 @@ class DistributionFacts:
     extension: bool
     policies: tuple[OtherPolicy, ...]
     on_keys: tuple[OnKey, ...]
+    exclusions: tuple[Exclusion, ...]
+    invalid: tuple[InvalidIndex, ...]
+    rules: tuple[Rule, ...]
     narrow: tuple[NarrowSequence, ...]
     keys: tuple[KeyBetween, ...]
     executed: tuple[StatementStat, ...] | None
@@ -85,6 +119,8 @@ def read_distribution(connection: psycopg.Connection[Any], tables: Sequence[Name
     return DistributionFacts(
         extension=has_citus(connection), policies=read(OtherPolicy, "policies"),
         on_keys=read(OnKey, "standing_on_keys"), narrow=read(NarrowSequence, "narrow_sequences"),
+        exclusions=read(Exclusion, "exclusions"), invalid=read(InvalidIndex, "invalid_indexes"),
+        rules=read(Rule, "rules"),
         keys=read_keys(connection, tables), executed=read_statements(connection, CHANGING),
     )  # fmt: skip
 

@@ -117,6 +117,7 @@ REFUSED = {
     ("distribute-refuses-shared-reference", "public.units"),
     ("distribute-refuses-outside-reference", "beside.labels"),
     ("distribute-refuses-restrictive-policy", "public.boxes"),
+    ("distribute-refuses-permissive-policy", "public.lines"),
     ("distribute-refuses-policy-subquery", "public.lines"),
     ("distribute-refuses-view-on-key", "public.boxes"),
 }

@@ -20,7 +20,7 @@ from tenantry.model.schema import Kind, Schema, Table
 from tenantry.model.wording import counted
 from tenantry.planning import Plan
 from tenantry.planning.context import PlanContext
-from tenantry.postgres.distribution import DistributionFacts, has_citus, read_distribution
+from tenantry.postgres.distribution import DistributionFacts, Exclusion, OtherPolicy, has_citus, read_distribution
 from tenantry.steps import Step
 from tenantry.steps.row_security import FLOOR
 from tenantry.steps.sentinel import SENTINEL
@@ -56,9 +56,9 @@ FINDINGS = {
         "Put the table into the spec, or ALTER TABLE {table} DROP CONSTRAINT {key}.",
     ),
     "distribute-refuses-view-on-key": (
-        "The view {view} groups by the key {key} of {table} and shows other columns of it: it would be dropped with the"
-        " key",
-        "Name all these columns in its GROUP BY.",
+        "The {dependent} depends on the key {key} of {table}, by GROUP BY or by ON CONFLICT ON CONSTRAINT: it would be"
+        " dropped with the key",
+        "Name all columns that it shows in its GROUP BY, or the columns of the key in its ON CONFLICT.",
     ),
     "distribute-refuses-sentinel": (
         "The rows of {mixed} that belong to all tenants are to get a tenant of their own, with the key {key} and the"
@@ -85,8 +85,12 @@ FINDINGS = {
         "Copy it into a plain table, or do not distribute it yet.",
     ),
     "distribute-refuses-exclusion": (
-        "The exclusion constraint {key} of {table} does not include the tenant column",
-        "Create it again with {column} WITH = as first column (extension btree_gist).",
+        "The {what} {key} of {table} does not compare the tenant column for equality",
+        "{remedy}",
+    ),
+    "distribute-refuses-invalid-index": (
+        "The unique index {index} of {table} is not valid: Citus refuses it, as it does not contain the tenant column",
+        "REINDEX INDEX CONCURRENTLY {index}; or DROP INDEX CONCURRENTLY {index}.",
     ),
     "distribute-refuses-restrictive-policy": (
         "The policy {policy} of {table} is RESTRICTIVE, which Citus makes PERMISSIVE on every shard: it would show rows"
@@ -97,6 +101,16 @@ FINDINGS = {
     "distribute-refuses-policy-subquery": (
         "The policy {policy} of {table} has a subquery, which Citus refuses in policies",
         "Write it without one, or drop it.",
+    ),
+    "distribute-refuses-permissive-policy": (
+        "The policy {policy} of {table} applies to the application role: only the restrictive policies {floor} keep it"
+        " from showing rows of other tenants, and this phase drops them",
+        "DROP POLICY {policy} ON {table}.",
+    ),
+    "distribute-changes-policy": (
+        "The policy {policy} of {table} shows rows of all tenants to {roles}, once the restrictive policies {floor} are"
+        " dropped",
+        "DROP POLICY {policy} ON {table}, unless these roles are to see them.",
     ),
     "distribute-changes-floor": (
         "The restrictive policies {floor} are dropped, since Citus makes RESTRICTIVE policies PERMISSIVE on every"
@@ -164,7 +178,7 @@ def distribution_findings(
     if not prepare and not found:
         found += citus_findings(connection, schema=context.schema, plan=plan, pending=pending)
     if any(step.phase is Phase.DISTRIBUTE and not step.engine for step in pending):
-        looking = _Looking(schema=context.schema, plan=plan)
+        looking = _Looking(schema=context.schema, plan=plan, application=context.spec.application.role)
         facts = read_distribution(connection, looking.names)
         found += [*looking.refusals(facts), *looking.losses(), *looking.changes(facts)]
         new = [step for step in pending if step.key not in journaled]
@@ -203,7 +217,7 @@ def _mixed_reference(one: Mismatch) -> Finding:
 class _Looking:
     """The tables of a plan, distributed, or copied to each node."""
 
-    def __init__(self, *, schema: Schema, plan: Plan) -> None:
+    def __init__(self, *, schema: Schema, plan: Plan, application: str) -> None:
         self.schema, self.plan, self.ownership = schema, plan, plan.ownership
         self.owned: dict[Name, Owned] = {owned.table: owned for owned in plan.ownership.owned}
         self.members = {member.table for member in plan.ownership.members}
@@ -211,6 +225,9 @@ class _Looking:
         self.copied = [name for name in dict.fromkeys(copied) if name in schema.tables]
         self.names = [*self.owned, *sorted(self.members), *self.copied]
         self.steps = [step for step in plan.steps if step.phase is Phase.DISTRIBUTE]
+        self.isolated = {*self.owned, plan.ownership.tenant.name}
+        """The tables whose policies this phase replaces."""
+        self.application = application
 
     def _tables(self) -> Iterator[tuple[Owned, Table]]:
         for name, owned in self.owned.items():
@@ -234,9 +251,40 @@ class _Looking:
                 yield _about("distribute-refuses-restrictive-policy", policy.table, policy=quoted(policy.policy))
             elif policy.subquery:
                 yield _about("distribute-refuses-policy-subquery", policy.table, policy=quoted(policy.policy))
+            elif policy.table in self.isolated and self._applies(policy):
+                yield _about(
+                    "distribute-refuses-permissive-policy", policy.table, policy=quoted(policy.policy), floor=FLOOR
+                )  # fmt: skip
         for one in facts.on_keys:
             if one.table in self.owned:
-                yield _about("distribute-refuses-view-on-key", one.table, view=one.view, key=quoted(one.key))
+                yield _about(
+                    "distribute-refuses-view-on-key", one.table, dependent=one.dependent, key=quoted(one.key)
+                )  # fmt: skip
+        for exclusion in facts.exclusions:
+            yield from self._of_exclusion(exclusion)
+        for index in facts.invalid:
+            if index.table in self.owned:
+                yield _about("distribute-refuses-invalid-index", index.table, index=index.index)
+
+    def _applies(self, policy: OtherPolicy) -> bool:
+        """Whether a policy applies to the application role, or to a role that has its privileges."""
+        roles = self.schema.roles
+        acting = {self.application, *(name for name, role in roles.items() if self.application in role.usage_of)}
+        reach = acting.union(*(roles[name].usage_of for name in acting if name in roles))
+        return not reach.isdisjoint(policy.roles) or "public" in policy.roles
+
+    def _of_exclusion(self, exclusion: Exclusion) -> Iterator[Finding]:
+        owned = self.owned.get(exclusion.table)
+        if owned is None or owned.column in exclusion.equal:
+            return
+        column = quoted(owned.column)
+        remedy = f"Create it again with {column} WITH = as first column (extension btree_gist)."
+        if exclusion.periods:
+            remedy = f"Create it again with {column} as first column."
+        yield _about(
+            "distribute-refuses-exclusion", exclusion.table, key=quoted(exclusion.key), remedy=remedy,
+            what="key WITHOUT OVERLAPS" if exclusion.periods else "exclusion constraint",
+        )  # fmt: skip
 
     def _of_table(self, owned: Owned, table: Table) -> Iterator[Finding]:
         name, column = table.name, quoted(owned.column)
@@ -248,9 +296,6 @@ class _Looking:
             yield _about("distribute-refuses-generated", name, column=column)
         if table.kind is Kind.PARTITIONED:
             yield _about("distribute-refuses-partitions", name)
-        for unique in table.uniques:
-            if unique.exclusion and owned.column not in unique.columns:
-                yield _about("distribute-refuses-exclusion", name, key=quoted(unique.name), column=column)
 
     def _of_references(self, facts: DistributionFacts) -> Iterator[Finding]:
         for name in self.copied:
@@ -281,6 +326,12 @@ class _Looking:
 
     def changes(self, facts: DistributionFacts) -> Iterator[Finding]:
         yield _about("distribute-changes-floor", floor=FLOOR)
+        for policy in facts.policies:
+            if policy.permissive and policy.table in self.isolated and not self._applies(policy):
+                yield _about(
+                    "distribute-changes-policy", policy.table, policy=quoted(policy.policy), floor=FLOOR,
+                    roles=", ".join(map(quoted, policy.roles)),
+                )  # fmt: skip
         for step in self.steps:
             if step.note and step.gives_up is None:
                 yield warned(name="distribute-changes", table=step.table, message=f"{step.table}: {step.note}")
@@ -304,6 +355,7 @@ class _Looking:
         found: dict[tuple[str, Name], list[Passage]] = {}
         sources = [(f"a statement of {one.role}", one.text) for one in facts.executed or ()]
         sources += [(f"function {one.signature}", one.source) for one in self.schema.functions]
+        sources += [(f"rule {quoted(one.rule)} of {one.table}", one.definition) for one in facts.rules]
         for place, text in sources:
             for passage in passages(place, text):
                 for kind, table in self._kinds(relations, passage):
