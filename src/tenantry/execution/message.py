@@ -47,7 +47,9 @@ DECLARE
     FROM ROWS FROM (pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]),
       pg_catalog.unnest(ARRAY[{locks}]::pg_catalog.text[])) WITH ORDINALITY AS given (name, lock, place)
     JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) pg_catalog.to_regclass(given.name)::pg_catalog.oid
-    WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{{r,p}}'::pg_catalog."char"[]) ORDER BY given.place);
+    WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{{r,p}}'::pg_catalog."char"[])
+    ORDER BY {direction} OPERATOR(pg_catalog.*) pg_catalog.min(given.place) OVER (PARTITION BY COALESCE(
+      pg_catalog.pg_partition_root(c.oid)::pg_catalog.oid, c.oid)), given.place);
 BEGIN
   FOREACH one IN ARRAY locks LOOP
     asked := {clock};
@@ -145,9 +147,15 @@ class MessageResult:
     part_times: Mapping[int, float]
 
 
-def taking(locks: Sequence[Lock], limits: MessageLimits, connection: psycopg.Connection[Any]) -> bytes:
+def taking(
+    locks: Sequence[Lock], limits: MessageLimits, connection: psycopg.Connection[Any], *, reverse: bool = False
+) -> bytes:
     """Takes the locks, in order, on those of the tables that exist; what follows in the transaction may use the rest of
-    the time."""
+    the time.
+
+    In either order a partitioned table comes before its partitions: a session that uses these has locked the table
+    before, so that they are free once the table is.
+    """
     texts = [
         sql.SQL("{} {} IN {} MODE").format(sql.SQL(LOCKING), lock.table.identifier, _mode(lock.mode)) for lock in locks
     ]
@@ -157,6 +165,7 @@ def taking(locks: Sequence[Lock], limits: MessageLimits, connection: psycopg.Con
         timeout=_milliseconds(limits.timeout), half=_milliseconds(limits.timeout / 2),
         look=_milliseconds(limits.look), unnoticed=_milliseconds(limits.unnoticed),
         glance=_milliseconds(limits.glance), least=_milliseconds(limits.least),
+        direction=sql.SQL("-1" if reverse else "1"),
     )  # fmt: skip
     # The locks have timeouts of their own; this one is for a server that does not get to checking them.
     whole = sql.SQL("SET LOCAL statement_timeout = {}").format(sql.Literal(int((limits.timeout + 1) * 1000)))

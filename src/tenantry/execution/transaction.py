@@ -366,16 +366,14 @@ class _Transaction:
 
     def _taking(self, needed: Sequence[Statement]) -> bytes:
         """The locks of these statements, as SQL."""
-        locks = _locks(needed)
-        if self.outcome.tries % 2 == 0:
-            # In reverse order every second time: a session that conflicts with one order may not with the other.
-            locks = locks[::-1]
-        locks = [lock for lock in locks if lock.mode.blocks_writers]
+        locks = [lock for lock in _locks(needed) if lock.mode.blocks_writers]
+        # In reverse order every second time: a session that conflicts with one order may not with the other.
+        reverse = self.outcome.tries % 2 == 0
         limits = MessageLimits(
             timeout=self.patience.timeout, look=INITIAL_WAIT * self.outcome.tries, unnoticed=DEADLOCK_SAFE_WAIT,
             glance=MIN_WAIT, least=LEAST,
         )  # fmt: skip
-        return taking(locks, limits, self.connection)
+        return taking(locks, limits, self.connection, reverse=reverse)
 
     def _send(self, first: bytes, group: Sequence[Statement | OwnStatement]) -> None:
         with self._timed([one for one in group if isinstance(one, Statement)]):
