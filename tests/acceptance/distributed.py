@@ -1,4 +1,4 @@
-"""The depot's database, and its phase distribute."""
+"""Databases that are distributed, and their phase distribute."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from acceptance import depot
+from acceptance import depot, partitioned
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback, validate
 from tenantry.execution.session import Session
@@ -22,7 +22,7 @@ DISTRIBUTE = MigrateOptions(until=Phase.DISTRIBUTE, prepare=True, force=True, ba
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Depot:
-    """A copy of the depot's database, with a spec whose roles are its own."""
+    """A copy of a database, the depot's or another, with a spec whose roles are its own."""
 
     database: Database
     spec: Spec
@@ -45,11 +45,20 @@ class Depot:
 
 @pytest.fixture
 def there(template: Callable[..., Database], role: Callable[..., str]) -> Depot:
-    database = template("depot", lambda database: database.execute(depot.SCHEMA))
+    return _copy("depot", depot.SCHEMA, depot.SPEC, template, role)
+
+
+@pytest.fixture
+def fleet(template: Callable[..., Database], role: Callable[..., str]) -> Depot:
+    """The one with partitioned tables."""
+    return _copy("partitioned", partitioned.SCHEMA, partitioned.SPEC, template, role)
+
+
+def _copy(name: str, schema: str, spec: str, template: Callable[..., Database], role: Callable[..., str]) -> Depot:
+    database = template(name, lambda database: database.execute(schema))
     application = role(create=False, name="app")
-    text = depot.SPEC.format(role=application, legacy=role(name="legacy"))
-    spec = Spec.parse(text)
-    return Depot(database=database, spec=spec, role=application, text=text)
+    text = spec.format(role=application, legacy=role(name="legacy"))
+    return Depot(database=database, spec=Spec.parse(text), role=application, text=text)
 
 
 def assert_sound(there: Depot, spec: Spec) -> None:

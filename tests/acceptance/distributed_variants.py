@@ -317,6 +317,43 @@ VARIANTS = {
         CREATE UNIQUE INDEX two ON goods (note) WITH (fillfactor = 33);
         ALTER TABLE goods ALTER note SET STORAGE EXTERNAL, ALTER code SET COMPRESSION pglz
         """),
+    "partitions: a tablespace, options, NULLS NOT DISTINCT": Variant(since=15, sql=f"""
+        CREATE TABLE stays (id integer, day integer, shop_id integer NOT NULL REFERENCES shops, code text, note text,
+          PRIMARY KEY (id, day) WITH (fillfactor = 60) USING INDEX TABLESPACE {SPACE},
+          CONSTRAINT one UNIQUE NULLS NOT DISTINCT (code, day) INCLUDE (note) DEFERRABLE) PARTITION BY RANGE (day);
+        CREATE TABLE stays_1 PARTITION OF stays FOR VALUES FROM (0) TO (20);
+        CREATE TABLE stays_2 PARTITION OF stays DEFAULT;
+        CREATE UNIQUE INDEX two ON stays (lower(note), day) INCLUDE (code) WITH (fillfactor = 50) TABLESPACE {SPACE} WHERE note <> 'x)';
+        ALTER INDEX stays_2_pkey SET TABLESPACE pg_default;
+        INSERT INTO stays SELECT n, n, 1 + n % 10, 'c' || n, 'n' || n FROM generate_series(1, 40) n
+        """, tables=(("stays", '[["shop_id"]]'),)),
+    "partitions: several keys for the same columns": Variant(sql="""
+        CREATE TABLE stays (id integer, day integer, shop_id integer NOT NULL REFERENCES shops, PRIMARY KEY (id, day),
+          CONSTRAINT one UNIQUE (day, id), CONSTRAINT two UNIQUE (id, day)) PARTITION BY RANGE (day);
+        CREATE UNIQUE INDEX three ON stays (id, day);
+        CREATE TABLE stays_1 PARTITION OF stays FOR VALUES FROM (0) TO (20);
+        CREATE TABLE stays_2 PARTITION OF stays DEFAULT;
+        CREATE TABLE nights (id integer PRIMARY KEY, stay integer NOT NULL, day integer NOT NULL,
+          FOREIGN KEY (stay, day) REFERENCES stays, FOREIGN KEY (day, stay) REFERENCES stays (day, id));
+        INSERT INTO stays SELECT n, n, 1 + n % 10 FROM generate_series(1, 40) n;
+        INSERT INTO nights SELECT n, n, n FROM generate_series(1, 40) n
+        """, tables=(("stays", '[["shop_id"]]'), ("nights", '[[["stay", "day"]]]'))),
+    "partitions: references among them, and to themselves, NOT VALID": Variant(since=18, sql="""
+        CREATE TABLE stays (id integer, day integer, shop_id integer NOT NULL REFERENCES shops, before integer, PRIMARY KEY (id, day))
+          PARTITION BY RANGE (day);
+        CREATE TABLE stays_1 PARTITION OF stays FOR VALUES FROM (0) TO (20);
+        CREATE TABLE stays_2 PARTITION OF stays DEFAULT;
+        CREATE TABLE units (code text PRIMARY KEY);
+        CREATE TABLE nights (id integer, stay integer NOT NULL, day integer NOT NULL, unit text, other text, PRIMARY KEY (id, day)) PARTITION BY HASH (id, day);
+        CREATE TABLE nights_1 PARTITION OF nights FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+        INSERT INTO stays SELECT n, n, 1 + n % 10, n FROM generate_series(1, 40) n;
+        INSERT INTO nights SELECT n, n, n, 'none' FROM generate_series(1, 40) n;
+        ALTER TABLE stays ADD FOREIGN KEY (before, day) REFERENCES stays ON UPDATE CASCADE;
+        ALTER TABLE nights ADD FOREIGN KEY (stay, day) REFERENCES stays ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED;
+        ALTER TABLE nights ADD CONSTRAINT unproved FOREIGN KEY (unit) REFERENCES units ON UPDATE CASCADE NOT VALID;
+        ALTER TABLE nights ADD CONSTRAINT unenforced FOREIGN KEY (other) REFERENCES units NOT ENFORCED
+        """, tables=(("stays", '[["shop_id"]]'), ("nights", '[[["stay", "day"]]]'), ("units", "shared = true")),
+        found=("dangling-reference", "foreign-key-not-enforced", "foreign-key-not-valid", "reference-cycle")),
     "a tablespace": Variant(since=15, sql=f"""
         ALTER INDEX goods_pkey SET TABLESPACE {SPACE};
         ALTER TABLE goods ADD CONSTRAINT one UNIQUE (code) USING INDEX TABLESPACE {SPACE};

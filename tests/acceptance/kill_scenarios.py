@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from acceptance import depot
+from acceptance import depot, partitioned
 from servers import Database
 from tenantry.presets import PRESETS, load, spec_path
 
@@ -171,6 +171,12 @@ SCENES = {preset: preset_scene(preset, 1000) for preset in PRESETS} | {
     "workshop": Scene(build=lambda database: database.execute(WORKSHOP), spec=WORKSHOP_SPEC, tenant_table="firms"),
     "depot": Scene(
         build=lambda database: database.execute(depot.SCHEMA), spec=depot.SPEC, tenant_table="firms", until="distribute"
+    ),
+    "fleet": Scene(
+        build=lambda database: database.execute(partitioned.SCHEMA),
+        spec=partitioned.SPEC,
+        tenant_table="firms",
+        until="distribute",
     ),
     "harbour": Scene(build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"),
 }

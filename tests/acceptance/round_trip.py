@@ -54,7 +54,7 @@ class Further:
 
 
 REFUSALS = {
-    "inheritance", "partitions", "generated", "exclusion", "shared-reference", "outside-reference", "membership",
+    "inheritance", "generated", "exclusion", "shared-reference", "outside-reference", "membership",
     "view-on-key", "restrictive-policy", "permissive-policy", "policy-subquery", "mixed-reference", "invalid-index",
 }  # fmt: skip
 """What the phase distribute refuses of the databases here."""

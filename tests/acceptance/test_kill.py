@@ -16,6 +16,7 @@ from acceptance.killing import (
     ANY,
     BATCH,
     BEGUN,
+    BUILD,
     DONE,
     EVENT,
     FORGOTTEN,
@@ -45,7 +46,8 @@ def kinds_of_steps() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "stride"), daily([("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11), ("depot", 7)])
+    ("name", "stride"),
+    daily([("bazaar", 3), ("harbour", 5), ("estoque", 11), ("enterprise", 11), ("depot", 7), ("fleet", 25)]),
 )
 def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """Killed after each `stride`-th step, and after each one in the soak: the same final state; and the same on the way
@@ -86,6 +88,26 @@ def test_every_kind_of_step(kind: str, subject: Callable[..., Subject]) -> None:
     print("killed at:", one.killing.kills)
     one.killing.run("rollback", Kill(statement=FORGOTTEN, number=1, moment="before"))
     one.killing.complete("rollback")
+    one.assert_original()
+
+
+@pytest.mark.parametrize("kind", daily(["widened_key", "colocated_foreign_key_valid", "foreign_key_dropped"]))
+def test_keys_of_partitioned_tables(kind: str, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
+    """Killed before, between and after the changes of each few keys, then the same; and on the way back the same."""
+    one = subject("fleet")
+    kills = [Kill(event="started", kind=kind, number=number) for number in (1, 3)]
+    kills += [Kill(statement=statement, number=2, moment=moment)
+              for statement, moment in ((DONE, "inside"), (DONE, "after"), (BEGUN, "inside"))]  # fmt: skip
+    for kill in kills:
+        assert one.killing.run("migrate", kill).killed
+    one.killing.complete("migrate")
+    assert_same(undisturbed("fleet"), one.migrated())
+    for kill in [Kill(event="started", kind=kind, number=number) for number in (1, 3)] + [
+        Kill(statement=BUILD, number=number, moment="after") for number in (2, 4)
+    ]:
+        one.killing.run("rollback", kill)
+    one.killing.complete("rollback")
+    assert len(one.killing.kills) > len(kills)
     one.assert_original()
 
 

@@ -22,7 +22,6 @@ CATALOG = {
     "inheritance": """
       SELECT FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent
       WHERE here.oid IN (i.inhrelid, i.inhparent) AND p.relkind <> 'p'""",
-    "partitions": "SELECT FROM pg_class c WHERE c.oid = here.oid AND c.relkind = 'p'",
     "generated": """
       SELECT FROM owned o JOIN pg_attribute a ON a.attrelid = o.oid AND a.attnum = o.tenant
       WHERE o.oid = here.oid AND a.attgenerated <> ''""",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from latency import unblocked_session
 from servers import wait_until
-from tenantry.execution import transaction
+from stronger_locks import unnamed_locks
 from tenantry.execution.events import Event, StepEvent
 from tenantry.execution.message import MessageLimits, send, taking
 from tenantry.execution.transaction import DEADLOCK_SAFE_WAIT, INITIAL_WAIT, MIN_WAIT
@@ -195,37 +195,12 @@ def test_attaching_an_index_holds_nothing_that_a_writer_of_the_partition_wants(
                      " WHERE i.indisvalid AND i.indrelid = 'sales'::regclass AND i.indexrelid::regclass::text ~ 'tenantry'") == [(2 * PARTS,)]  # fmt: skip
 
 
-STOPPING = """
-SELECT n.nspname, c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
-JOIN pg_namespace n ON n.oid = c.relnamespace WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p')
-AND n.nspname = 'public' AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-"""
-MODES = {mode.value.title().replace(" ", "") + "Lock": mode for mode in LockMode}
-
-
 def test_no_lock_but_those_taken_ahead(business: Business, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stronger lock than was said would be asked for behind others, which a writer may want meanwhile: what a step says
     is what it takes, there and back."""
-    shop, more = business(SHOP, TABLES), set[tuple[str, str]]()
-    said, run = dict[Name, int](), transaction._Transaction._run
-
-    def taking_of(locks: Sequence[Lock], limits: MessageLimits, connection: psycopg.Connection[Any]) -> bytes:
-        said.clear()
-        said.update({lock.table: lock.mode.strength for lock in locks})
-        return taking(locks, limits, connection)
-
-    def running(self: Any) -> None:
-        run(self)
-        # Locks are kept until the end of the transaction, and this is just before it.
-        for schema, name, mode in self.connection.execute(STOPPING).fetchall() if not self.validates else ():
-            if MODES[mode].strength > said.get(Name(schema, name), -1):
-                more.add(("; ".join(statement.text for statement in self.statements), f"{name}: {mode}"))
-
-    monkeypatch.setattr(transaction, "taking", taking_of)
-    monkeypatch.setattr(transaction._Transaction, "_run", running)
+    shop, more = business(SHOP, TABLES), unnamed_locks(monkeypatch)
     shop.migrate(Phase.CONTRACT)
     shop.rollback()
-    assert said
     assert more == set()
 
 

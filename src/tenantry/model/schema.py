@@ -44,8 +44,8 @@ class Unique:
     """A primary key, a unique constraint or a unique index, by the name of its index.
 
     `columns` is empty if the index has an expression. `rest` is pg_get_indexdef's text after `USING method (`.
-    `referenced`: a user's foreign key depends on it. `inherited`: it is a partition's part of its parent's index.
-    `identity`: it is the table's replica identity.
+    `referenced`: a user's foreign key depends on it. `inherited`: it is a partition's part of its parent's index,
+    `part_of` by name. `identity`: it is the table's replica identity.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Unique:
     exclusion: bool = False
     referenced: bool = False
     inherited: bool = False
+    part_of: str = ""
     identity: bool = False
 
 
@@ -101,7 +102,8 @@ class ForeignKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """A user's trigger; `events` of INSERT, UPDATE, DELETE, TRUNCATE."""
+    """A user's trigger; `events` of INSERT, UPDATE, DELETE, TRUNCATE. `inherited`: it is a partition's copy of its
+    parent's trigger."""
 
     name: str
     before: bool
@@ -112,6 +114,7 @@ class Trigger:
     source: str = ""
     security_definer: bool = False
     constraint: bool = False
+    inherited: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,12 +263,20 @@ class Schema:
         return self.version // 10000
 
     def partitions(self, name: Name) -> tuple[Table, ...]:
-        """All partitions below a partitioned table, parents before children."""
-        found: list[Table] = []
-        for table in self._partitions.get(name, ()):
-            found.append(table)
-            found.extend(self.partitions(table.name))
-        return tuple(sorted(found, key=lambda table: (table.kind is not Kind.PARTITIONED, table.name)))
+        """All partitions below a partitioned table: partitioned ones first, parents before children."""
+        whole: list[Table] = []
+        leaves: list[Table] = []
+        level = [name]
+        while level:
+            below = [table for parent in level for table in self._partitions.get(parent, ())]
+            whole += sorted((one for one in below if one.kind is Kind.PARTITIONED), key=lambda one: one.name)
+            leaves += (one for one in below if one.kind is not Kind.PARTITIONED)
+            level = [one.name for one in below]
+        return (*whole, *sorted(leaves, key=lambda one: one.name))
+
+    def leaves(self, name: Name) -> tuple[Table, ...]:
+        """The partitions below a partitioned table that store rows."""
+        return tuple(table for table in self.partitions(name) if table.kind is Kind.TABLE)
 
     def tree(self, name: Name) -> tuple[Table, ...]:
         """The table and all its partitions."""

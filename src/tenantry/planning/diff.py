@@ -163,10 +163,14 @@ def ended(entries: Mapping[str, Entry], steps: Sequence[Step] = (), orphans: tup
     changing other columns, if rows are to be filled.
     """
     going = {entry.key for entry in orphans}
-    over = tuple((ender, key) for ender, key in _enders(entries) if ender not in going)
+    over = [(ender, key) for ender, key in _enders(entries) if ender not in going]
     if not over:
         return frozenset()
     planned = {step.key: step for step in steps}
+    # A partition that came since has got from its table what the step has made.
+    for ender in dict.fromkeys(ender for ender, _ in over):
+        if ender in planned and planned[ender].below and not changed(planned[ender], entries[ender]):
+            over += ((ender, key) for key in planned[ender].ends)
     filling = {
         relation
         for step in steps

@@ -13,13 +13,14 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import TypeGuard
 
 from tenantry.model.name import Name, index_name
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
 from tenantry.model.schema import ForeignKey, Kind, Table, Unique
-from tenantry.planning.context import PlanContext
-from tenantry.planning.enforce import composite_form
+from tenantry.planning.context import OwnedRelation, PlanContext
+from tenantry.planning.enforce import composite_form, index_steps, not_null
 from tenantry.planning.expand import new_tenant
 from tenantry.steps import (
     ColocatedForeignKey,
@@ -30,6 +31,7 @@ from tenantry.steps import (
     DropTrigger,
     DropUserTrigger,
     NotNullCheck,
+    PartitionedIndex,
     ReferenceTrigger,
     RelationFill,
     RowSecurity,
@@ -37,13 +39,11 @@ from tenantry.steps import (
     SentinelFill,
     SentinelPolicies,
     SentinelRow,
-    SetNotNull,
     Step,
     TenantChange,
     TenantForeignKey,
     TenantIndex,
     ValidateColocatedKey,
-    ValidateNotNullCheck,
     ValidateReferences,
     WidenKey,
 )
@@ -52,8 +52,10 @@ from tenantry.steps.derivation import ByKey
 from tenantry.steps.row_security import Sight
 from tenantry.steps.sentinel import SENTINEL, SENTINEL_NAME
 from tenantry.steps.trigger import RowTrigger
+from tenantry.steps.unique import IndexStep, KeyPart
 
 PHASE = Phase.DISTRIBUTE
+STORED = (Kind.TABLE, Kind.PARTITIONED)
 SETS = ("n", "d")
 """ON DELETE SET NULL and SET DEFAULT."""
 KEEPING = (ReferenceTrigger, TenantChange)
@@ -69,9 +71,11 @@ def distribute_steps(context: PlanContext, earlier: Sequence[Step]) -> Iterator[
     yield from distribution.everybodys_rows()
     yield from distribution.indexes()
     yield from distribution.colocated()
-    yield from distribution.reference_triggers()
+    yield from distribution.reference_triggers(late=False)
     yield from distribution.dropped()
     yield from distribution.widened()
+    yield from distribution.validated_late()
+    yield from distribution.reference_triggers(late=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +86,15 @@ class Distributing:
     earlier: tuple[Step, ...]
 
     @cached_property
-    def tables(self) -> tuple[tuple[Owned, Table], ...]:
+    def units(self) -> tuple[OwnedRelation, ...]:
         """The tables that are distributed. Preflight refuses by name what no engine accepts, such as inheritance."""
-        return tuple(
-            (unit.owned, unit.table) for unit in self.context.units()
-            if not unit.table.inherits and unit.table.kind is Kind.TABLE
-        )  # fmt: skip
+        return tuple(unit for unit in self.context.units() if not unit.table.inherits and unit.table.kind in STORED)
+
+    @cached_property
+    def tables(self) -> tuple[tuple[Owned, Table], ...]:
+        """These tables and all their partitions. An index or a key that a partition has from its table is part of that
+        of the table."""
+        return tuple((unit.owned, table) for unit in self.units for table in unit.all)
 
     @cached_property
     def _ended(self) -> frozenset[str]:
@@ -100,11 +107,14 @@ class Distributing:
         yield from (self._ended_by(step) for step in self._standing if not isinstance(step, KEEPING))
         for table in self._everything:
             for trigger in table.triggers:
-                yield DropUserTrigger(phase=PHASE, table=table.name, trigger=trigger)
+                if not trigger.inherited:
+                    partitions = tuple(part.name for part in self.context.schema.partitions(table.name))
+                    yield DropUserTrigger(phase=PHASE, table=table.name, trigger=trigger, partitions=partitions)
 
-    def reference_triggers(self) -> Iterator[Step]:
+    def reference_triggers(self, *, late: bool) -> Iterator[Step]:
         """Once composite keys hold, the triggers that have kept references to mixed tables within a tenant."""
-        yield from (self._ended_by(step) for step in self._standing if isinstance(step, KEEPING))
+        if late is any(self._late(key) for key in self._to_mixed):
+            yield from (self._ended_by(step) for step in self._standing if isinstance(step, KEEPING))
 
     @property
     def _standing(self) -> Iterator[RowTrigger]:
@@ -126,7 +136,8 @@ class Distributing:
     def _everything(self) -> tuple[Table, ...]:
         """The distributed tables, and those that are copied to each node: shared ones, and the tenant table."""
         names = (*self.context.ownership.shared, self.context.ownership.tenant.name)
-        copied = (self.context.schema.tables[name] for name in names if name in self.context.schema.tables)
+        schema = self.context.schema
+        copied = (table for name in names if name in schema.tables for table in schema.tree(name))
         return tuple({table.name: table for table in (*(table for _, table in self.tables), *copied)}.values())
 
     # --- policies
@@ -148,8 +159,8 @@ class Distributing:
         return self.context.ownership.tenant.sentinel
 
     @cached_property
-    def _mixed(self) -> tuple[tuple[Owned, Table], ...]:
-        return tuple((owned, table) for owned, table in self.tables if owned.mixed)
+    def _mixed(self) -> tuple[OwnedRelation, ...]:
+        return tuple(unit for unit in self.units if unit.owned.mixed)
 
     def sentinel(self) -> Iterator[Step]:
         """The sentinel tenant."""
@@ -164,7 +175,7 @@ class Distributing:
 
     @cached_property
     def _shared(self) -> tuple[tuple[Name, str], ...]:
-        return tuple((table.name, owned.column) for owned, table in self._mixed)
+        return tuple((unit.name, unit.owned.column) for unit in self._mixed)
 
     def everybodys_rows(self) -> Iterator[Step]:
         """As in the phases backfill and enforce: the rows, a check that refuses new ones without a tenant, those
@@ -172,18 +183,19 @@ class Distributing:
         order, no row gets the sentinel any more once the rows are given back."""
         if self._sentinel is None:
             return
-        for owned, table in self._mixed:
-            yield self._fill(owned, table, self._sentinel, sweep=False)
-        for owned, table in self._mixed:
-            yield SentinelDefault(
-                phase=PHASE, table=table.name, column=owned.column, type=self.context.setting_type,
-                setting=self.context.ownership.setting, value=self._sentinel,
-            )  # fmt: skip
-            yield NotNullCheck(phase=PHASE, table=table.name, column=owned.column)
-            yield self._fill(owned, table, self._sentinel, sweep=True)
-        for owned, table in self._mixed:
-            yield ValidateNotNullCheck(phase=PHASE, table=table.name, column=owned.column)
-            yield SetNotNull(phase=PHASE, table=table.name, column=owned.column)
+        for unit in self._mixed:
+            yield self._fill(unit, self._sentinel, sweep=False)
+        for unit in self._mixed:
+            column, tree = unit.owned.column, unit.tree_names
+            for table in unit.all:
+                yield SentinelDefault(
+                    phase=PHASE, table=table.name, column=column, type=self.context.setting_type,
+                    setting=self.context.ownership.setting, value=self._sentinel,
+                )  # fmt: skip
+            yield NotNullCheck(phase=PHASE, table=unit.name, column=column, tree=tree)
+            yield self._fill(unit, self._sentinel, sweep=True)
+        for unit in self._mixed:
+            yield from not_null(unit, PHASE)
         for direct in self.policies():
             if direct.security.sight is Sight.MIXED:
                 yield SentinelPolicies(
@@ -193,14 +205,19 @@ class Distributing:
             if isinstance(step, TenantIndex) and step.only_shared and step.table in self._by_name:
                 yield DropSharedUnique(phase=PHASE, table=step.table, index=step)
 
-    def _fill(self, owned: Owned, table: Table, value: str, *, sweep: bool) -> SentinelFill:
-        fill = RelationFill(
-            relation=table.name, column=owned.column, overrides=False, keyed=True,
-            sources=(ByKey(value=value, type=self.context.setting_type),), search_path=self.context.schema.search_path,
+    def _fill(self, unit: OwnedRelation, value: str, *, sweep: bool) -> SentinelFill:
+        column = unit.owned.column
+        fills = tuple(
+            RelationFill(
+                relation=table.name, column=column, overrides=False, keyed=True,
+                sources=(ByKey(value=value, type=self.context.setting_type),),
+                search_path=self.context.schema.search_path,
+            )
+            for table in unit.relations
         )  # fmt: skip
         return SentinelFill(
-            phase=PHASE, table=table.name, purpose="everybody_sweep" if sweep else "everybody", fills=(fill,),
-            complete=((table.name, owned.column),) if sweep else (),
+            phase=PHASE, table=unit.name, purpose="everybody_sweep" if sweep else "everybody", fills=fills,
+            complete=tuple((fill.relation, column) for fill in fills) if sweep else (),
         )  # fmt: skip
 
     @cached_property
@@ -211,8 +228,17 @@ class Distributing:
 
     @cached_property
     def _ours(self) -> tuple[TenantForeignKey, ...]:
-        """The foreign keys that tenantry has made, in their wanted form."""
-        return tuple(_last_form(step) for step in self.earlier if isinstance(step, TenantForeignKey))
+        """The foreign keys that tenantry has made, in their wanted form: that of a partitioned table for those of all
+        its partitions."""
+        made = [step for step in self.earlier if isinstance(step, TenantForeignKey)]
+        parts = {(part, step.constraint) for step in made for part in step.tree}
+        return tuple(
+            _last_form(replace(step, leaves=self._leaves(step.table) if step.whole else ()))
+            for step in made if (step.table, step.constraint) not in parts
+        )  # fmt: skip
+
+    def _leaves(self, table: Name) -> tuple[Name, ...]:
+        return tuple(leaf.name for leaf in self.context.schema.leaves(table))
 
     @cached_property
     def _to_mixed(self) -> tuple[TenantForeignKey, ...]:
@@ -222,17 +248,42 @@ class Distributing:
         for owned, key, parent in bound_references(self.context):
             if parent.mixed:
                 unit = self.context.units_of(owned)[0]
-                made = composite_form(self.context, unit, unit.table, key, parent, PHASE, with_partitions=False)
-                wanted = _last_form(made)
+                whole = unit.table.kind is Kind.PARTITIONED
+                made = composite_form(self.context, unit, unit.table, key, parent, PHASE, with_partitions=whole)
+                wanted = replace(_last_form(made), leaves=self._leaves(unit.name))
                 found.append(replace(wanted, changes=_changes(key, wanted)))
         return tuple(found)
 
-    def colocated(self) -> Iterator[Step]:
-        pairs = [*self._made_again(), *self._users_made_again(), *((key, _proof(key)) for key in self._to_mixed)]
-        yield from (again for again, _ in pairs)
-        yield from (proof for _, proof in pairs if proof is not None)
+    def _late(self, key: TenantForeignKey) -> bool:
+        """Whether a key is validated once its table's keys are widened: with those of a partitioned table, the keys to
+        it are added once more."""
+        parent = self.context.schema.tables.get(key.parent)
+        return parent is not None and (parent.kind is Kind.PARTITIONED or parent.partition_of is not None)
 
-    def _made_again(self) -> Iterator[tuple[Step, Step | None]]:
+    def colocated(self) -> Iterator[Step]:
+        for one in self._keys:
+            yield from one.steps
+        for one in self._keys:
+            if not self._late(one.form):
+                yield from one.proofs
+
+    def validated_late(self) -> Iterator[Step]:
+        """The validation of foreign keys to partitioned tables."""
+        for one in self._keys:
+            if self._late(one.form):
+                yield from one.proofs
+
+    @cached_property
+    def _keys(self) -> tuple[_Key, ...]:
+        """The foreign keys that are replaced, and new ones."""
+        return (*self._made_again(), *self._users_made_again(), *map(self._new, self._to_mixed))
+
+    @staticmethod
+    def _new(key: TenantForeignKey) -> _Key:
+        whole = (key,) if key.leaves else ()
+        return _Key(form=key, steps=key.first, proofs=(*_proofs_of_first(key), *whole))
+
+    def _made_again(self) -> Iterator[_Key]:
         users = {(name, key.columns, key.parent): key for name, key in self._users_keys}
         for wanted in self._ours:
             beside = users.get((wanted.table, wanted.columns[:-1], wanted.parent))
@@ -240,26 +291,49 @@ class Distributing:
 
     @property
     def _users_keys(self) -> Iterator[tuple[Name, ForeignKey]]:
-        yield from ((table.name, key) for _, table in self.tables for key in table.foreign_keys)
+        """By the table, also those that only its partitions have."""
+        for unit in self.units:
+            yield from ((unit.name, key) for key in self.context.keys(unit))
 
-    def _users_made_again(self) -> Iterator[tuple[Step, Step | None]]:
+    def _users_made_again(self) -> Iterator[_Key]:
+        for owned, table, key in self._declared:
+            sets = key.on_delete in SETS and owned.column in key.columns
+            if self._stays(owned, key) and key.enforced and (key.deferrable or key.on_update != "a" or sets):
+                wanted = replace(
+                    self._original(table, key), on_update="a", deferrable=False, deferred=False,
+                    on_delete="a" if sets else key.on_delete, delete_columns=() if sets else key.delete_columns,
+                )  # fmt: skip
+                yield self._again(wanted, key, _changes(key, wanted), self._original(table, key))
+
+    @property
+    def _declared(self) -> Iterator[tuple[Owned, Table, ForeignKey]]:
+        """The user's foreign keys, each on the table that it was declared for."""
         for owned, table in self.tables:
-            for key in table.foreign_keys:
-                sets = key.on_delete in SETS and owned.column in key.columns
-                if self._stays(owned, key) and key.enforced and (key.deferrable or key.on_update != "a" or sets):
-                    wanted = replace(
-                        as_it_was(PHASE, table.name, key), on_update="a", deferrable=False, deferred=False,
-                        on_delete="a" if sets else key.on_delete, delete_columns=() if sets else key.delete_columns,
-                    )  # fmt: skip
-                    yield self._again(wanted, key, _changes(key, wanted))
+            yield from ((owned, table, key) for key in table.foreign_keys if not key.inherited)
+
+    def _original(self, table: Table, key: ForeignKey) -> TenantForeignKey:
+        """A foreign key of the user's in its original form. One of a partitioned table that is not validated, since
+        PostgreSQL 18, is added NOT VALID to the table itself."""
+        original = as_it_was(PHASE, table.name, key)
+        schema = self.context.schema
+        partitioned = table.kind is Kind.PARTITIONED
+        return replace(
+            original, whole=original.whole or (partitioned and key.validated),
+            tree=tuple(part.name for part in schema.partitions(table.name)),
+            parent_tree=tuple(part.name for part in schema.partitions(key.parent)),
+            leaves=self._leaves(table.name) if key.validated and key.enforced else (),
+        )  # fmt: skip
 
     @staticmethod
-    def _again(wanted: TenantForeignKey, key: ForeignKey | None, changes: str) -> tuple[Step, Step | None]:
+    def _again(
+        wanted: TenantForeignKey, key: ForeignKey | None, changes: str, original: TenantForeignKey | None = None
+    ) -> _Key:
         """A key of the user's that is NOT VALID, since rows may violate it, stays so."""
         again = ColocatedForeignKey(
-            phase=PHASE, table=wanted.table, foreign_key=key, wanted_key=wanted, changes=changes
+            phase=PHASE, table=wanted.table, foreign_key=key, original=original, wanted_key=wanted, changes=changes
         )  # fmt: skip
-        return again, _proof(wanted) if key is None or key.validated else None
+        proofs = tuple(_proofs(wanted)) if key is None or key.validated else ()
+        return _Key(form=wanted, steps=(again,), proofs=proofs)
 
     def _stays(self, owned: Owned, key: ForeignKey) -> bool:
         """Whether a key stays: it refers to a table that is not owned, or includes the tenant on both sides."""
@@ -272,11 +346,12 @@ class Distributing:
         )
 
     def dropped(self) -> Iterator[Step]:
-        for owned, table in self.tables:
-            for key in table.foreign_keys:
-                if not self._stays(owned, key):
-                    twin = self._twins.get((table.name, key.columns, key.parent), "")
-                    yield DropForeignKey(phase=PHASE, table=table.name, foreign_key=key, twin=twin)
+        for owned, table, key in self._declared:
+            if not self._stays(owned, key):
+                twin = self._twins.get((owned.table, key.columns, key.parent), "")
+                yield DropForeignKey(
+                    phase=PHASE, table=table.name, foreign_key=key, original=self._original(table, key), twin=twin
+                )  # fmt: skip
 
     @cached_property
     def _twins(self) -> Mapping[tuple[Name, tuple[str, ...], Name], str]:
@@ -286,34 +361,66 @@ class Distributing:
     # --- unique keys
 
     @cached_property
-    def _wide(self) -> tuple[tuple[Owned, Table, Unique, TenantIndex], ...]:
+    def _wide(self) -> tuple[_WideKey, ...]:
         """The unique keys that get the tenant column, each with the index that replaces it. An index replaces one of
         them: where several have the same columns, the others get indexes of their own."""
         taken = set[Name]()
-        found = list[tuple[Owned, Table, Unique, TenantIndex]]()
+        found = list[_WideKey]()
         for owned, table in self.tables:
             for unique in table.uniques:
                 if needs_tenant(owned, unique):
-                    index = self._index(owned, table, unique, taken)
-                    taken.add(index.index)
-                    found.append((owned, table, unique, index))
+                    found.append(self._widened(owned, table, unique, taken))
+                    taken |= {index.index for index in (*found[-1].indexes, *found[-1].replaced)}
         return tuple(found)
+
+    def _widened(self, owned: Owned, table: Table, unique: Unique, taken: Container[Name]) -> _WideKey:
+        if table.kind is not Kind.PARTITIONED:
+            index = self._index(owned, table, unique, taken)
+            columns = index.columns if index.phase is not PHASE else unique.columns
+            return _WideKey(owned=owned, table=table, unique=unique, columns=columns, by=index)
+        parts = tuple(self._parts(owned, table, unique, unique.name))
+        return _WideKey(
+            owned=owned, table=table, unique=unique, columns=unique.columns, parts=parts,
+            replaced=self._replaced(owned, table, unique, taken),
+        )  # fmt: skip
+
+    def _parts(
+        self, owned: Owned, table: Table, unique: Unique, name: str
+    ) -> Iterator[tuple[Table, Unique, TenantIndex | None]]:
+        """The indexes on partitions that are part of this one, the deepest first, each with the one that replaces
+        it."""
+        for part in self.context.schema.partitions(table.name):
+            for own in part.uniques if part.partition_of == table.name else ():
+                if own.part_of == unique.name:
+                    yield from self._parts(owned, part, own, name)
+                    yield part, own, None if part.kind is Kind.PARTITIONED else self._built(owned, part, own, name)
 
     def indexes(self) -> Iterator[Step]:
         """Those that are yet to be built."""
-        yield from (index for *_, index in self._wide if index.phase is PHASE)
+        for wide in self._wide:
+            yield from (step for step in wide.replaced if step.phase is PHASE)
+            yield from (index for index in wide.indexes if index.phase is PHASE)
 
     def widened(self) -> Iterator[Step]:
         homes = set[tuple[Name, frozenset[str]]]()
-        for owned, table, unique, by in self._wide:
-            columns = by.columns if by.phase is not PHASE else unique.columns
-            place = table.name, frozenset(columns)
-            home = by.phase is not PHASE or (place not in homes and self._is_home(table, unique))
+        for wide in self._wide:
+            table, unique = wide.table, wide.unique
+            place = table.name, frozenset(wide.columns)
+            new = wide.by is not None and wide.by.phase is PHASE
+            home = not new or (place not in homes and self._is_home(table, unique))
             homes |= {place} if home else set()
             yield WidenKey(
-                phase=PHASE, table=table.name, unique=unique, column=owned.column, by=by.index, columns=columns,
-                referred=tuple(self._referring(table, columns)), needed_by=tuple(self._needing(table, unique)),
-                home=home,
+                phase=PHASE, table=table.name, unique=unique, column=wide.owned.column,
+                by=wide.by.index if wide.by is not None else None, columns=wide.columns,
+                referred=tuple(self._referring(table, wide.columns)), needed_by=tuple(self._needing(table, unique)),
+                home=home, replaced=wide.replaced,
+                parts=tuple(
+                    KeyPart(
+                        table=part.name, unique=own, parent=part.partition_of or table.name,
+                        by=by.index if by is not None else None,
+                    )
+                    for part, own, by in wide.parts
+                ),
             )  # fmt: skip
 
     def _is_home(self, table: Table, unique: Unique) -> bool:
@@ -329,11 +436,14 @@ class Distributing:
             if set(step.columns) == set(unique.columns) and step.index not in taken
         ]  # fmt: skip
         there.sort(key=lambda step: step.columns != unique.columns)
-        plain = bool(unique.columns) and not unique.partial and not unique.deferrable
-        if there and plain and "NULLS NOT DISTINCT" not in unique.rest and "INCLUDE" not in unique.rest:
+        if there and _plain(unique):
             return there[0]
+        return self._built(owned, table, unique, unique.name)
+
+    @staticmethod
+    def _built(owned: Owned, table: Table, unique: Unique, name: str) -> TenantIndex:
         return TenantIndex(
-            phase=PHASE, table=table.name, index=index_name(table.name, unique.name, ending="wide"),
+            phase=PHASE, table=table.name, index=index_name(table.name, name, ending="wide"),
             column=owned.column, unique=True, rest=unique.rest, columns=() if unique.rest else unique.columns,
             reason=f"{unique.name} within a tenant",
         )  # fmt: skip
@@ -342,29 +452,87 @@ class Distributing:
     def _indexes(self) -> Mapping[Name, list[TenantIndex]]:
         found: dict[Name, list[TenantIndex]] = {}
         for step in self.earlier:
-            if isinstance(step, TenantIndex) and step.unique and not step.rest and not step.only_shared:
+            if _of_keys(step) and isinstance(step, TenantIndex):
                 found.setdefault(step.table, []).append(step)
         return found
 
+    def _replaced(self, owned: Owned, table: Table, unique: Unique, taken: Container[Name]) -> tuple[IndexStep, ...]:
+        """The steps that have made the index of a partitioned table, and its parts, that composite keys have used; or
+        make one that they need before the key of the table is widened. None if another unique key replaces it."""
+        if not _plain(unique):
+            return ()
+        made = [step for step in self.earlier if isinstance(step, IndexStep)]
+        for whole in made:
+            if whole.table == table.name and _of_keys(whole) and set(whole.columns) == set(unique.columns):
+                parts = tuple(step for step in made if step is whole or step.root == whole.index)
+                return parts if whole.index not in taken else ()
+        if table.name != owned.table or not any(self._referring(table, unique.columns)):
+            return ()
+        (unit,) = (unit for unit in self.units if unit.name == table.name)
+        reason = f"for foreign keys to {table.name} within a tenant"
+        steps = tuple(index_steps(unit, unique.columns, PHASE, unique=True, reason=reason))
+        return steps if steps[0].index not in taken else ()
+
     def _needing(self, parent: Table, unique: Unique) -> Iterator[Name]:
-        for owned, table in self.tables:
-            if any(
-                not self._stays(owned, key) and key.parent == parent.name
+        names = {table.name for table in self.context.schema.tree(parent.name)}
+        for owned, table, key in self._declared:
+            if (
+                not self._stays(owned, key) and key.parent in names
                 and set(key.parent_columns) == set(unique.columns)
-                for key in table.foreign_keys
             ):  # fmt: skip
                 yield table.name
 
     def _referring(self, table: Table, columns: tuple[str, ...]) -> Iterator[TenantForeignKey]:
+        names = {part.name for part in self.context.schema.tree(table.name)}
         for key in (*self._ours, *self._to_mixed):
-            if key.parent == table.name and set(key.parent_columns[:-1]) == set(columns):
+            if key.parent in names and set(key.parent_columns[:-1]) == set(columns):
                 yield key
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Key:
+    """A foreign key in its wanted form, the steps that give it that form, and those that validate it."""
+
+    form: TenantForeignKey
+    steps: tuple[Step, ...]
+    proofs: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _WideKey:
+    """A unique key that gets the tenant column, with the index that replaces it; for a partitioned table with those of
+    its partitions, and the steps of the index that composite keys have used until then."""
+
+    owned: Owned
+    table: Table
+    unique: Unique
+    columns: tuple[str, ...]
+    by: TenantIndex | None = None
+    parts: tuple[tuple[Table, Unique, TenantIndex | None], ...] = ()
+    replaced: tuple[IndexStep, ...] = ()
+
+    @property
+    def indexes(self) -> Iterator[TenantIndex]:
+        yield from (index for index in (self.by, *(by for *_, by in self.parts)) if index is not None)
+
+
+def _plain(unique: Unique) -> bool:
+    """Whether an index of the tenant and the same columns does all that this one does."""
+    others = "NULLS NOT DISTINCT" in unique.rest or "INCLUDE" in unique.rest
+    return bool(unique.columns) and not unique.partial and not unique.deferrable and not others
+
+
+def _of_keys(step: Step) -> TypeGuard[TenantIndex | PartitionedIndex]:
+    """Whether composite keys may depend on the index: it is not part of that of a partitioned table."""
+    if not isinstance(step, TenantIndex | PartitionedIndex) or step.root is not None:
+        return False
+    return step.unique and not step.rest and not (isinstance(step, TenantIndex) and step.only_shared)
 
 
 def bound_references(context: PlanContext) -> Iterator[tuple[Owned, ForeignKey, Owned]]:
     """The foreign keys from or to a mixed table that composite keys keep within a tenant from the phase distribute on:
     the table, its key, and the table to which it refers. A row of all tenants then refers only to such rows."""
-    plain = {unit.name for unit in context.units() if unit.table.kind is Kind.TABLE and not unit.table.inherits}
+    plain = {unit.name for unit in context.units() if unit.table.kind in STORED and not unit.table.inherits}
     for unit in context.units():
         for key, parent in context.references(unit):
             mixed = unit.owned.mixed or parent.mixed
@@ -387,10 +555,22 @@ def _last_form(key: TenantForeignKey) -> TenantForeignKey:
     )  # fmt: skip
 
 
-def _proof(key: TenantForeignKey) -> Step:
-    return ValidateColocatedKey(
-        phase=PHASE, table=key.table, constraint=key.constraint, parent=key.parent, on_delete=key.on_delete
-    )
+def _proofs_of_first(key: TenantForeignKey) -> Iterator[Step]:
+    for one in key.first:
+        if one.table != key.table or not key.whole:
+            yield ValidateColocatedKey(
+                phase=PHASE, table=one.table, constraint=one.constraint, parent=one.parent, on_delete=one.on_delete
+            )  # fmt: skip
+
+
+def _proofs(key: TenantForeignKey) -> Iterator[Step]:
+    """The validation; on a partitioned table that of each partition's key, which the table's own then adopts."""
+    yield from _proofs_of_first(key)
+    if key.leaves:
+        yield ValidateColocatedKey(
+            phase=PHASE, table=key.table, constraint=key.constraint, parent=key.parent, on_delete=key.on_delete,
+            adopting=key,
+        )  # fmt: skip
 
 
 def _changes(key: ForeignKey, wanted: TenantForeignKey) -> str:

@@ -33,6 +33,7 @@ from tenantry.steps import (
 )  # fmt: skip
 from tenantry.steps.not_null import CHECK
 from tenantry.steps.reference import Reference
+from tenantry.steps.unique import IndexStep
 
 PHASE = Phase.ENFORCE
 REFERS = "tenantry_refers_"
@@ -134,7 +135,7 @@ def index_steps(
     reason: str,
     rest: str = "",
     label: str = "",
-) -> Iterator[Step]:
+) -> Iterator[IndexStep]:
     """An index on a plain table; for a partitioned one, an index on each partition, deepest first, and then on the
     table itself."""
     labels = (label,) if label else columns
@@ -147,7 +148,7 @@ def index_steps(
             parts = tuple(part.name for part in unit.tree if part.partition_of == table.name)
             yield PartitionedIndex(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
-                rest=rest, parts=parts, root=root,
+                rest=rest, parts=_below(unit, table.name), root=root,
             )  # fmt: skip
             for part in parts:
                 attached = index_name(part, *labels, ending=ending)
@@ -157,6 +158,15 @@ def index_steps(
                 phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
                 rest=rest, reason=reason, root=root,
             )  # fmt: skip
+
+
+def _below(unit: OwnedRelation, table: Name) -> tuple[Name, ...]:
+    """All partitions below the table or one of its partitions, parents first."""
+    found = [table]
+    for part in unit.tree:
+        if part.partition_of in found:
+            found.append(part.name)
+    return tuple(found[1:])
 
 
 def _shared_unique(unit: OwnedRelation, unique: Unique, phase: Phase) -> Iterator[Step]:

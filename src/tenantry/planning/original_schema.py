@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tenantry.model.name import Name
@@ -36,12 +36,17 @@ def original_schema(schema: Schema, entries: Mapping[str, Entry]) -> Schema:
     tables, views = dict(schema.tables), dict(schema.views)
     for entry in entries.values():
         step, before = from_json(entry.value), entry.before
+        for name in step.below:
+            if (part := tables.get(name)) is not None:
+                tables[name] = step.moved_to(name).original_table(part, before)
         if (table := tables.get(step.table)) is not None:
             table = step.original_table(table, before)
             tables[step.table] = replace(table, grants=step.original_grants(table.grants, before))
         elif (view := views.get(step.table)) is not None:
             views[step.table] = replace(view, grants=step.original_grants(view.grants, before))
-    _refer(tables, (key for name, table in schema.tables.items() for key in _put_back(table, tables[name])))
+    for name, table in schema.tables.items():
+        for key in _put_back(table, tables[name]):
+            _refer(tables, schema, key)
     return replace(schema, tables=tables, views=views)
 
 
@@ -51,17 +56,18 @@ def _put_back(table: Table, original: Table) -> Iterator[ForeignKey]:
     yield from (key for key in original.foreign_keys if key.name not in there)
 
 
-def _refer(tables: dict[Name, Table], keys: Iterable[ForeignKey]) -> None:
-    """The unique keys of `tables` to which these foreign keys refer are marked as referenced."""
-    for key in keys:
-        if (parent := tables.get(key.parent)) is not None:
-            tables[key.parent] = replace(
-                parent,
-                uniques=tuple(
-                    replace(one, referenced=True) if set(one.columns) == set(key.parent_columns) else one
-                    for one in parent.uniques
-                ),
-            )
+def _refer(tables: dict[Name, Table], schema: Schema, key: ForeignKey) -> None:
+    """The unique keys of `tables` to which this foreign key refers, also those of partitions, are marked as
+    referenced."""
+    for part in schema.tree(key.parent) if key.parent in tables else ():
+        parent = tables[part.name]
+        tables[part.name] = replace(
+            parent,
+            uniques=tuple(
+                replace(one, referenced=True) if set(one.columns) == set(key.parent_columns) else one
+                for one in parent.uniques
+            ),
+        )
 
 
 def with_dropped_keys(schema: Schema, original: Schema) -> Schema:

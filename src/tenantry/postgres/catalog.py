@@ -309,6 +309,7 @@ def _unique(index: Row) -> Unique:
         exclusion=index["exclusion"],
         referenced=index["referenced"],
         inherited=index["inherited"],
+        part_of=index["part_of"] or "",
         identity=index["identity"],
     )
 

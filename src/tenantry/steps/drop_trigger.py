@@ -3,6 +3,7 @@ tables are distributed."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -66,10 +67,12 @@ class DropTrigger(Step):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropUserTrigger(Step):
     """Drops a trigger of the user's, since a distributed table can have none; its revert creates the trigger as it
-    was."""
+    was, with the copies on partitions, which may fire in other modes."""
 
     kind: Literal["user_trigger_dropped"] = "user_trigger_dropped"
     trigger: UserTrigger
+    partitions: tuple[Name, ...] = ()
+    """All partitions below its table. One that is detached has lost its copy before or meanwhile."""
 
     @property
     def key(self) -> str:
@@ -91,10 +94,9 @@ class DropUserTrigger(Step):
     def subject(self) -> str:
         return f"The end of the trigger {quoted(self.trigger.name)} on {self.table}"
 
-    @property
-    def _existing(self) -> sql.Composed:
+    def _existing(self, table: Name) -> sql.Composed:
         return sql.SQL("SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {}").format(
-            self.table.oid, sql.Literal(self.trigger.name)
+            table.oid, sql.Literal(self.trigger.name)
         )
 
     def original_table(self, table: Table, before: Before) -> Table:
@@ -102,35 +104,64 @@ class DropUserTrigger(Step):
         return replace(table, triggers=tuple(sorted((*kept, self.trigger), key=lambda one: one.name)))
 
     def definition(self) -> sql.Composable:
-        return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._existing)
+        return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND NOT EXISTS ({})").format(
+            self.table.oid, self._existing(self.table)
+        )
 
     def record(self) -> sql.Composable:
+        described = "'enabled', t.tgenabled, 'comment', pg_catalog.obj_description(t.oid, 'pg_trigger'))"
+        copies = sql.SQL(
+            " || pg_catalog.jsonb_build_object('copies', (WITH RECURSIVE down(oid) AS (SELECT o.oid UNION ALL"
+            " SELECT d.oid FROM down JOIN pg_catalog.pg_trigger d ON d.tgparentid = down.oid)"
+            " SELECT pg_catalog.jsonb_object_agg(t.tgrelid::regclass::text, pg_catalog.jsonb_build_object({})"
+            " FROM down JOIN pg_catalog.pg_trigger t USING (oid) WHERE t.oid <> o.oid))"
+        ).format(raw(described))
         return sql.SQL(
-            "SELECT pg_catalog.jsonb_build_object('trigger', pg_catalog.pg_get_triggerdef(t.oid),"
-            " 'enabled', t.tgenabled, 'comment', pg_catalog.obj_description(t.oid, 'pg_trigger'))"
-            " FROM pg_catalog.pg_trigger t WHERE t.tgrelid = {} AND t.tgname = {} AND NOT t.tgisinternal"
-        ).format(self.table.oid, sql.Literal(self.trigger.name))
+            "SELECT pg_catalog.jsonb_build_object('trigger', pg_catalog.pg_get_triggerdef(t.oid), {}{}"
+            " FROM pg_catalog.pg_trigger t, LATERAL (SELECT t.oid) AS o"
+            " WHERE t.tgrelid = {} AND t.tgname = {} AND NOT t.tgisinternal"
+        ).format(
+            raw(described), copies if self.partitions else sql.SQL(""), self.table.oid, sql.Literal(self.trigger.name)
+        )  # fmt: skip
 
     def apply(self) -> tuple[Statement, ...]:
         drop = sql.SQL("DROP TRIGGER {} ON {}").format(sql.Identifier(self.trigger.name), self.table.identifier)
-        return (Statement(sql=drop, locks=(Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)),)
+        return (Statement(sql=drop, locks=self._locks(LockMode.ACCESS_EXCLUSIVE)),)
+
+    def _locks(self, mode: LockMode) -> tuple[Lock, ...]:
+        return tuple(Lock(table, mode) for table in (self.table, *self.partitions))
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         if not before.get("trigger"):
             return ()
-        table, name = self.table.identifier, sql.Identifier(self.trigger.name)
-        missing = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(self.table.oid, self._existing)
-        there = sql.SQL("SELECT EXISTS ({})").format(self._existing)
+        missing = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(
+            self.table.oid, self._existing(self.table)
+        )
         found: list[tuple[sql.Composable, sql.Composable]] = [(raw(before["trigger"]), missing)]
-        mode = _FIRING[before.get("enabled", "O")]
-        if mode:
-            found.append((sql.SQL("ALTER TABLE {} {} TRIGGER {}").format(table, raw(mode), name), there))
-        if before.get("comment") is not None:
-            comment = sql.SQL("COMMENT ON TRIGGER {} ON {} IS {}").format(name, table, sql.Literal(before["comment"]))
-            found.append((comment, there))
-        locks = (Lock(self.table, LockMode.SHARE_ROW_EXCLUSIVE),)
+        plain = before.get("enabled", "O") == "O"
+        found += self._again(self.table, before, only=False, plain=True)
+        copies = before.get("copies") or {}
+        for partition in self.partitions:
+            found += self._again(partition, copies.get(str(partition), {}), only=True, plain=plain)
+        locks = self._locks(LockMode.SHARE_ROW_EXCLUSIVE)
         return tuple(Statement(sql=statement, locks=locks, when=when) for statement, when in found)
 
+    def _again(
+        self, table: Name, before: Before, *, only: bool, plain: bool
+    ) -> Iterator[tuple[sql.Composable, sql.Composable]]:
+        """The mode and the comment of the trigger, or of its copy; not the ordinary mode if it has that by now,
+        `plain`. The trigger's mode is that of all its copies first, also of those on partitions that came since."""
+        name, there = sql.Identifier(self.trigger.name), sql.SQL("SELECT EXISTS ({})").format(self._existing(table))
+        mode = before.get("enabled")
+        if mode is not None and not (plain and mode == "O"):
+            enable = sql.SQL("ALTER TABLE {}{} {} TRIGGER {}").format(
+                sql.SQL("ONLY " if only else ""), table.identifier, raw(_FIRING[mode]), name
+            )
+            yield enable, there
+        if before.get("comment") is not None:
+            text = sql.Literal(before["comment"])
+            yield sql.SQL("COMMENT ON TRIGGER {} ON {} IS {}").format(name, table.identifier, text), there
 
-_FIRING = {"O": "", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
+
+_FIRING = {"O": "ENABLE", "A": "ENABLE ALWAYS", "R": "ENABLE REPLICA", "D": "DISABLE"}
 """pg_trigger.tgenabled, in the words of ALTER TABLE."""

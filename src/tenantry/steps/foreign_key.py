@@ -40,6 +40,8 @@ class TenantForeignKey(Step):
     """MATCH FULL."""
     tree: tuple[Name, ...] = ()
     parent_tree: tuple[Name, ...] = ()
+    leaves: tuple[Name, ...] = ()
+    """The partitions that store rows, if the phase distribute replaces the key on all of them."""
     changes: str = ""
     """What it changes for the user's application, if anything."""
     compared = True
@@ -90,7 +92,14 @@ class TenantForeignKey(Step):
     def definition(self) -> sql.Composable:
         return constraint_definition(self.table, self.constraint, validated=False)
 
-    def _locks(self, mode: LockMode) -> tuple[Lock, ...]:
+    @property
+    def first(self) -> tuple[TenantForeignKey, ...]:
+        """The keys that are added first: itself, or those of the partitions, which it adopts once they are valid."""
+        if not self.leaves:
+            return (self,)
+        return tuple(replace(self, table=leaf, whole=False, tree=(), leaves=()) for leaf in self.leaves)
+
+    def lock_all(self, mode: LockMode) -> tuple[Lock, ...]:
         # Locks in the order in which writers of children take them: the child's, then through the check of the key the
         # parent's. In the other order this transaction would hold the parent that a writer wants while it waits for the
         # child that the writer holds, and would give up in nearly every try.
@@ -116,10 +125,11 @@ class TenantForeignKey(Step):
 
     def apply(self) -> tuple[Statement, ...]:
         add = sql.SQL("ALTER TABLE {} {}").format(self.table.identifier, self.clause)
-        locks = self._locks(LockMode.SHARE_ROW_EXCLUSIVE)
+        locks = self.lock_all(LockMode.SHARE_ROW_EXCLUSIVE)
         if self.whole:
-            # Adopting the keys of the partitions drops their triggers on the parent.
-            alone = {self.parent, *self.parent_tree}
+            # Adopting the keys of the partitions drops their triggers on the parent; and keys of their own, if that is
+            # partitioned as well.
+            alone = {self.parent, *self.parent_tree, *(self.tree if self.parent_tree else ())}
             locks = tuple(Lock(x.table, LockMode.ACCESS_EXCLUSIVE) if x.table in alone else x for x in locks)
         return (Statement(sql=add, locks=locks),)
 
@@ -128,7 +138,7 @@ class TenantForeignKey(Step):
             self.table.identifier, sql.Identifier(self.constraint)
         )
         # A partition's key that was adopted is dropped with the key of the partitioned table.
-        return (Statement(sql=drop, locks=self._locks(LockMode.ACCESS_EXCLUSIVE), when=exists(self.definition())),)
+        return (Statement(sql=drop, locks=self.lock_all(LockMode.ACCESS_EXCLUSIVE), when=exists(self.definition())),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

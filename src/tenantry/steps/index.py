@@ -136,7 +136,7 @@ class TenantIndex(BuiltIndex):
 class PartitionedIndex(BuiltIndex):
     """The index of a partitioned table: an empty shell, to which the indexes of its partitions are attached.
 
-    `rest` is as in TenantIndex. Dropping it drops those of the `parts`, the direct partitions, too.
+    `rest` is as in TenantIndex. Dropping it drops those of the `parts`, the partitions at any level, too.
     """
 
     kind: Literal["partitioned_index"] = "partitioned_index"

@@ -131,6 +131,13 @@ def exists(query: sql.Composable) -> sql.Composed:
     return sql.SQL("SELECT EXISTS ({})").format(query)
 
 
+def is_partition(table: Name, root: Name) -> sql.Composed:
+    """A condition: the table is a partition of `root`, at any level."""
+    return sql.SQL("EXISTS (SELECT FROM pg_catalog.pg_partition_ancestors({}) AS above WHERE above.relid = {})").format(
+        table.oid, root.oid
+    )
+
+
 def raw(text: str) -> sql.SQL:
     """Text that tenantry or the server made (a tag, pg_get_indexdef) as SQL; names and values only after they are
     quoted."""

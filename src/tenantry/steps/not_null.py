@@ -136,11 +136,30 @@ class SetNotNull(Step):
         there = exists(constraint_definition(self.table, CHECK, validated=False))
         return Statement(sql=alter, locks=self.locks), Statement(sql=drop, locks=self.locks, when=there)
 
+    def record(self) -> sql.Composable | None:
+        """The partitions whose column was NOT NULL before."""
+        if not self.tree:
+            return None
+        names = sql.Literal([part.identifier.as_string(None) for part in self.tree])
+        return sql.SQL(
+            "SELECT pg_catalog.jsonb_build_object('parts', (SELECT pg_catalog.jsonb_agg(given.name)"
+            " FROM pg_catalog.unnest({}::text[]) AS given(name) JOIN pg_catalog.pg_attribute a"
+            " ON a.attrelid = pg_catalog.to_regclass(given.name) AND a.attname = {} AND a.attnotnull))"
+        ).format(names, sql.Literal(self.column))
+
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        drop = sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(
-            self.table.identifier, sql.Identifier(self.column)
-        )
-        return (Statement(sql=drop, locks=self.locks, when=exists(self.definition())),)
+        """A primary key on a partition, even if it is dropped again, can have made NOT NULL the partition's own."""
+        kept = before.get("parts") or ()
+        others = [part for part in self.tree if part.identifier.as_string(None) not in kept]
+        return tuple(
+            Statement(
+                sql=sql.SQL("ALTER TABLE {} ALTER COLUMN {} DROP NOT NULL").format(
+                    table.identifier, sql.Identifier(self.column)
+                ),
+                locks=self.locks, when=exists(not_null_definition(table, self.column)),
+            )
+            for table in (self.table, *others)
+        )  # fmt: skip
 
 
 def _either(check: sql.Composable, table: Name, column: str) -> sql.Composed:

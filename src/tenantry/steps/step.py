@@ -365,7 +365,7 @@ class Step(ABC):
         """Everything that it wants of the database, as one text: if the texts of two steps with one key differ, the
         spec has changed. Partitions come and go without a change of what is wanted of the partitioned table: `tree` is
         not part of it."""
-        without_tree = replace(self, tree=()) if self.below else self  # type: ignore[call-arg]
+        without_tree = self.moved_to(self.table) if self.below else self
         return ";\n".join(statement.text for statement in without_tree.apply())
 
     @property

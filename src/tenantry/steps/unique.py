@@ -3,6 +3,8 @@ distribute makes each unique within its tenant."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
@@ -12,14 +14,34 @@ from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.model.schema import Table, Unique
 from tenantry.steps.foreign_key import TenantForeignKey
-from tenantry.steps.introspection import INDEX_TEXT, identifiers, raw
+from tenantry.steps.index import AttachPartitionIndex, PartitionedIndex, TenantIndex
+from tenantry.steps.introspection import INDEX_TEXT, identifiers, is_partition, raw
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
+
+IndexStep = TenantIndex | PartitionedIndex | AttachPartitionIndex
 
 
 def _only_columns(columns: tuple[str, ...]) -> str:
     """The text after the opening parenthesis of an index of these columns and nothing else."""
     return ", ".join(quoted(column) for column in columns) + ")"
+
+
+_DESCRIBED = sql.SQL(
+    "pg_catalog.jsonb_build_object("
+    "'index', {}, 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
+    "'deferrable', c.condeferrable, 'deferred', c.condeferred,"
+    "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
+    "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
+    "'clustered', i.indisclustered, 'identity', i.indisreplident,"
+    "'statistics', (SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attstattarget)"
+    " FROM pg_catalog.pg_attribute a"
+    " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0))"
+).format(INDEX_TEXT)
+_WITH_CONSTRAINT = sql.SQL(
+    "pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint c"
+    " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('p', 'u', 'x')"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,26 +61,10 @@ class ReplacedUnique(Step):
         return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
 
     def renamed(self, names: StaticNames) -> Self:
-        """For an index that has more in its text than names of columns, the original text is kept."""
-        unique, columns = self.unique, names.columns(self.table, self.unique.columns)
-        rest = _only_columns(columns) if unique.rest == _only_columns(unique.columns) else unique.rest
-        return replace(self, unique=replace(unique, columns=columns, rest=rest))
+        return replace(self, unique=_with_columns(self.unique, names.columns(self.table, self.unique.columns)))
 
     def record(self) -> sql.Composable:
-        return sql.SQL(
-            "SELECT pg_catalog.jsonb_build_object("
-            "'index', {}, 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
-            "'deferrable', c.condeferrable, 'deferred', c.condeferred,"
-            "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
-            "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
-            "'clustered', i.indisclustered, 'identity', i.indisreplident,"
-            "'statistics', (SELECT pg_catalog.jsonb_object_agg(a.attnum, a.attstattarget)"
-            " FROM pg_catalog.pg_attribute a"
-            " WHERE a.attrelid = i.indexrelid AND a.attstattarget >= 0))"
-            " FROM pg_catalog.pg_index i LEFT JOIN pg_catalog.pg_constraint c"
-            " ON c.conindid = i.indexrelid AND c.conrelid = i.indrelid AND c.contype IN ('p', 'u', 'x')"
-            " WHERE i.indexrelid = {}"
-        ).format(INDEX_TEXT, self.index.oid)
+        return sql.SQL("SELECT {} FROM {} WHERE i.indexrelid = {}").format(_DESCRIBED, _WITH_CONSTRAINT, self.index.oid)
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """Values that more than one row has; None if the index is not over plain columns, or covers only some rows."""
@@ -74,6 +80,7 @@ class ReplacedUnique(Step):
         ).format(columns, self.table.identifier, present)
 
     def _ornaments(self, before: Before) -> tuple[Statement, ...]:
+        """What pg_dump shows of the index apart from its definition."""
         table, index = self.table.identifier, sql.Identifier(self.index.name)
         found: list[sql.Composable] = []
         if before.get("index_comment") is not None:
@@ -187,9 +194,34 @@ class DropGlobalUnique(ReplacedUnique):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPart:
+    """The part of a partitioned table's unique key on one of its partitions: the index there, the table of which this
+    is a partition, and the index that replaces it; None if it is partitioned itself."""
+
+    table: Name
+    unique: Unique
+    parent: Name
+    by: Name | None = None
+
+    @property
+    def index(self) -> Name:
+        return Name(self.table.schema, self.unique.name)
+
+    @property
+    def back(self) -> Name:
+        """The original index, until it gets its name."""
+        return Name(self.table.schema, shortened(f"tenantry_back_{self.unique.name}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WidenKey(ReplacedUnique):
     """Puts the tenant column in front of a primary key, a unique constraint or a unique index, with an index that
     exists already and gets its name: a change of the catalog alone. The composite keys keep that index.
+
+    On a partitioned table there is such an index for each partition. The index of the table itself can only be created
+    anew: it adopts those of the partitions. The index that composite keys have used until now is dropped, since an
+    index that is part of another one cannot become that of a constraint; one transaction moves these keys to the new
+    index, NOT VALID.
 
     The way back builds both indexes CONCURRENTLY, and moves the composite keys to the one that stays, so that rows
     refer to rows of their own tenant at every moment.
@@ -198,8 +230,8 @@ class WidenKey(ReplacedUnique):
     kind: Literal["widened_key"] = "widened_key"
     column: str
     """The tenant column."""
-    by: Name
-    """The index that replaces it."""
+    by: Name | None
+    """The index that replaces it; None if the table is partitioned."""
     columns: tuple[str, ...] = ()
     """The columns of that index after the tenant column, if composite keys depend on it."""
     referred: tuple[TenantForeignKey, ...] = ()
@@ -210,6 +242,10 @@ class WidenKey(ReplacedUnique):
     needed_by: tuple[Name, ...] = ()
     """The tables with foreign keys of the user's that need the original key: the steps that restore those restore
     it."""
+    parts: tuple[KeyPart, ...] = ()
+    """Those of its partitions, the deepest first."""
+    replaced: tuple[IndexStep, ...] = ()
+    """The steps that have made the index of a partitioned table on which composite keys depend until now."""
     compared = True
     category = "constraint"
 
@@ -235,7 +271,9 @@ class WidenKey(ReplacedUnique):
 
     @property
     def ends(self) -> tuple[str, ...]:
-        return (f"index:{self.by}",)
+        return (
+            *(f"index:{one.by}" for one in self._every if one.by is not None), *(step.key for step in self.replaced)
+        )  # fmt: skip
 
     @property
     def supersedes(self) -> bool:
@@ -245,10 +283,41 @@ class WidenKey(ReplacedUnique):
     def widened(self) -> Name:
         return self.index
 
+    @property
+    def below(self) -> tuple[Name, ...]:
+        return tuple(part.table for part in reversed(self.parts))
+
+    @property
+    def locks(self) -> tuple[Lock, ...]:
+        return tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (self.table, *self.below))
+
+    @property
+    def _every(self) -> tuple[KeyPart, ...]:
+        """The parts, and the key of the table itself."""
+        return (*self.parts, KeyPart(table=self.table, unique=self.unique, parent=self.table, by=self.by))
+
+    def moved_to(self, table: Name) -> WidenKey:
+        alone = replace(self, parts=(), replaced=(), referred=(), needed_by=())
+        for part in self.parts:
+            if part.table == table:
+                below = {table}
+                for one in reversed(self.parts):
+                    below |= {one.table} if one.parent in below else set()
+                parts = tuple(one for one in self.parts if one.table in below - {table})
+                return replace(alone, table=table, unique=part.unique, by=part.by, parts=parts)
+        return replace(alone, table=table)
+
     def renamed(self, names: StaticNames) -> WidenKey:
         step = ReplacedUnique.renamed(self, names)
-        referred = tuple(key.renamed(names) for key in self.referred)
-        return replace(step, columns=names.columns(self.table, self.columns), referred=referred)
+        parts = tuple(
+            replace(part, unique=_with_columns(part.unique, names.columns(self.table, part.unique.columns)))
+            for part in self.parts
+        )
+        return replace(
+            step, columns=names.columns(self.table, self.columns), parts=parts,
+            referred=tuple(key.renamed(names) for key in self.referred),
+            replaced=tuple(_index_with_columns(one, self.table, names) for one in self.replaced),
+        )  # fmt: skip
 
     def original_table(self, table: Table, before: Before) -> Table:
         kept = [one for one in table.uniques if one.name != self.unique.name]
@@ -263,76 +332,229 @@ class WidenKey(ReplacedUnique):
             " WHERE i.indexrelid = {} AND i.indisvalid AND a.attname = {} AND i.indrelid = {}"
         ).format(self.index.oid, sql.Literal(self.column), self.table.oid)
 
+    def record(self) -> sql.Composable:
+        if not self.parts:
+            return ReplacedUnique.record(self)
+        names = sql.Literal([part.index.identifier.as_string(None) for part in self.parts])
+        parts = sql.SQL(
+            "SELECT pg_catalog.jsonb_object_agg(given.name, {}) FROM pg_catalog.unnest({}::text[]) AS given(name), {}"
+            " WHERE i.indexrelid = pg_catalog.to_regclass(given.name)"
+        ).format(_DESCRIBED, names, _WITH_CONSTRAINT)
+        return sql.SQL("SELECT ({}) || pg_catalog.jsonb_build_object('parts', ({}))").format(
+            ReplacedUnique.record(self), parts
+        )
+
+    # --- applying
+
     def apply(self) -> tuple[Statement, ...]:
-        swap = self._swap(self.by)
-        if self.unique.identity:
-            swap = (*swap, self._identity)
-        return tuple(Statement(sql=statement, locks=self.locks) for statement in swap)
+        if self.by is not None:
+            found = [*self._swap(self.by)]
+        else:
+            found = [*self._dropped_keys]
+            found += (_drop_index(step.index) for step in self.replaced if step.table == self.table)
+            found.append(self._dropped)
+            found += (self._made(one, one.by, wide=True) for one in self._every)
+        for one in self._every:
+            if one.unique.identity:
+                identity = sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}")
+                found.append(identity.format(one.table.identifier, sql.Identifier(one.unique.name)))
+        if self.by is None:
+            found += (_add_key(one) for key in self.referred for one in key.first)
+        locks = self.locks if self.by is not None else self._all_locks
+        return tuple(Statement(sql=statement, locks=locks) for statement in found)
 
     @property
-    def _identity(self) -> sql.Composed:
-        return sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(
+    def _all_locks(self) -> tuple[Lock, ...]:
+        """Those of the tables that refer to this one first, as their writers take them."""
+        referring = (lock for key in self.referred for lock in key.lock_all(LockMode.ACCESS_EXCLUSIVE))
+        return tuple(dict.fromkeys((*referring, *self.locks)))
+
+    @property
+    def _dropped_keys(self) -> Iterator[sql.Composed]:
+        """Drops the composite keys; those of partitions as well that their table's key has not adopted yet."""
+        for key in self.referred:
+            for one in dict.fromkeys((key, *key.first)):
+                yield sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
+                    one.table.identifier, sql.Identifier(one.constraint)
+                )
+
+    @property
+    def _dropped(self) -> sql.Composed:
+        """Drops the key; that of a partitioned table with those of its partitions."""
+        if not self.unique.constraint:
+            return _drop_index(self.index)
+        return sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
             self.table.identifier, sql.Identifier(self.index.name)
         )
 
+    def _made(self, one: KeyPart, by: Name | None, *, wide: bool) -> sql.Composed:
+        """Makes a key once more: with the index `by`, or on a partitioned table anew, which adopts those of its
+        partitions."""
+        name, table = sql.Identifier(one.unique.name), one.table.identifier
+        if not one.unique.constraint:
+            if by is not None:
+                return sql.SQL("ALTER INDEX {} RENAME TO {}").format(by.identifier, name)
+            return sql.SQL("CREATE UNIQUE INDEX {} ON {} USING btree ({}").format(
+                name, table, self._inside(one.unique, wide=wide)
+            )
+        what = sql.SQL("PRIMARY KEY" if one.unique.primary else "UNIQUE")
+        if by is not None:
+            form = sql.SQL("{} USING INDEX {}").format(what, sql.Identifier(by.name))
+        else:
+            columns = (self.column, *one.unique.columns) if wide else one.unique.columns
+            nulls, options = _options(one.unique)
+            form = sql.SQL("{}{} ({}){}").format(what, raw(nulls), identifiers(columns), raw(options))
+        return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}{}").format(table, name, form, _timing(one.unique))
+
+    def _inside(self, unique: Unique, *, wide: bool) -> sql.Composed:
+        """The text after the opening parenthesis of an index."""
+        tenant = (sql.Identifier(self.column),) if wide else ()
+        inside = raw(unique.rest) if unique.rest else sql.SQL("{})").format(identifiers(unique.columns))
+        return sql.SQL(", ").join((*tenant, inside))
+
     def _swap(self, by: Name) -> tuple[sql.Composed, ...]:
-        """Replaces the index that has the name now by the index `by`."""
+        """Replaces the index that has the name now by the index `by`, on a table that is not partitioned."""
         name = sql.Identifier(self.index.name)
         if not self.unique.constraint:
             return (
                 sql.SQL("DROP INDEX {}").format(self.index.identifier),
                 sql.SQL("ALTER INDEX {} RENAME TO {}").format(by.identifier, name),
             )
-        timing = ""
-        if self.unique.deferrable:
-            timing = " DEFERRABLE INITIALLY DEFERRED" if self.unique.deferred else " DEFERRABLE"
         what = sql.SQL("PRIMARY KEY" if self.unique.primary else "UNIQUE")
         return (
             sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}, ADD CONSTRAINT {} {} USING INDEX {}{}").format(
-                self.table.identifier, name, name, what, sql.Identifier(by.name), raw(timing)
+                self.table.identifier, name, name, what, sql.Identifier(by.name), _timing(self.unique)
             ),
         )
+
+    # --- reverting
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         if not before.get("index"):
             return ()
-        back = Name(self.table.schema, shortened(f"tenantry_back_{self.unique.name}"))
         wide = sql.SQL("SELECT EXISTS ({})").format(self.definition())
-        inside = raw(self.unique.rest) if self.unique.rest else sql.SQL("{})").format(identifiers(self.unique.columns))
-        built = [*self._build(back, inside, wide)]
-        if self.referred and self.home:
-            built += self._build(self.by, sql.SQL("{})").format(identifiers((self.column, *self.columns))), wide)
-        locks = (*self.locks, *(Lock(one.table, LockMode.ACCESS_EXCLUSIVE) for one in self.referred))
-        swap: list[tuple[sql.Composable, sql.Composable]] = []
-        for one in self.referred:
-            drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
-                one.table.identifier, sql.Identifier(one.constraint)
-            )
-            swap.append((drop, wide))
-        # Each statement checks again, and after the first of these the index is no longer wide: the index that replaces
-        # it exists.
-        stands = sql.SQL("SELECT {} IS NOT NULL").format(back.oid)
-        swap += [(statement, stands) for statement in self._swap(back)]
-        for one in self.referred:
+        built = [
+            statement for one in self._every if one.by is not None
+            for statement in self._build(one, one.back, self._inside(one.unique, wide=False), wide)
+        ]  # fmt: skip
+        own = self._every[-1]
+        if self.by is not None and self.referred and self.home:
+            columns = sql.SQL("{})").format(identifiers((self.column, *self.columns)))
+            built += self._build(own, self.by, columns, wide)
+        for step in self.replaced:
+            if isinstance(step, TenantIndex):
+                columns = sql.SQL("{})").format(identifiers((step.column, *step.columns)))
+                built += self._build(replace(own, table=step.table), step.index, columns, wide)
+        swap: list[tuple[sql.Composable, sql.Composable]] = [(drop, wide) for drop in self._dropped_keys]
+        # Each statement checks again, and after the first of these the index is no longer wide.
+        swap += self._swapped_back(wide)
+        swap += self._indexes_again()
+        for one in (first for key in self.referred for first in key.first):
             gone = sql.SQL("SELECT {} IS NOT NULL AND NOT EXISTS ({})").format(one.table.oid, one.definition())
-            swap.append((sql.SQL("ALTER TABLE {} {}").format(one.table.identifier, one.clause), gone))
+            swap.append((_add_key(one), gone))
+        referring = (Lock(name, LockMode.ACCESS_EXCLUSIVE) for one in self.referred for name in (one.table, *one.tree))
+        locks = (*self.locks, *referring) if self.by is not None else self._all_locks
         return (
             *built,
             *(Statement(sql=statement, locks=locks, when=when) for statement, when in swap),
-            *self._ornaments(before),
+            *self._ornaments_of_all(before),
         )
 
-    def _build(self, index: Name, inside: sql.Composable, wide: sql.Composable) -> tuple[Statement, ...]:
-        locks = (Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
+    def _swapped_back(self, wide: sql.Composable) -> list[tuple[sql.Composed, sql.Composed]]:
+        """The statements that make the original key again, each with its condition."""
+        own = self._every[-1]
+        if self.by is not None:
+            stands = sql.SQL("SELECT {} IS NOT NULL").format(own.back.oid)
+            return [(statement, stands) for statement in self._swap(own.back)]
+        found = [(self._dropped, sql.Composed([wide]))]
+        for one in self._every:
+            back = one.back if one.by is not None else None
+            when = sql.SQL("SELECT {} IS NOT NULL").format(one.table.oid)
+            if one.table != self.table:
+                when = sql.SQL("{} AND {}").format(when, is_partition(one.table, self.table))
+            missing = sql.SQL("{} IS NULL").format(one.index.oid)
+            there = missing if back is None else sql.SQL("{} IS NOT NULL").format(back.oid)
+            found.append((self._made(one, back, wide=False), sql.SQL("{} AND {}").format(when, there)))
+        return found
+
+    def _indexes_again(self) -> Iterator[tuple[sql.Composed, sql.Composed]]:
+        """The index of a partitioned table for composite keys, which adopts those of the partitions."""
+        for step in self.replaced:
+            if isinstance(step, PartitionedIndex):
+                when = sql.SQL("SELECT {} IS NOT NULL").format(step.table.oid)
+                if step.table != self.table:
+                    when = sql.SQL("{} AND {}").format(when, is_partition(step.table, self.table))
+                create = sql.SQL("CREATE UNIQUE INDEX IF NOT EXISTS {} ON {} USING btree ({})")
+                columns = identifiers((step.column, *step.columns))
+                yield create.format(sql.Identifier(step.index.name), step.table.identifier, columns), when
+
+    def _ornaments_of_all(self, before: Before) -> Iterator[Statement]:
+        recorded = before.get("parts") or {}
+        whole = bool(self.parts) or "parts" not in before
+        for one in self._every:
+            rest = before if whole and one.table == self.table else {}
+            own = recorded.get(one.index.identifier.as_string(None), rest)
+            alone = replace(self, table=one.table, unique=one.unique, parts=(), replaced=(), referred=())
+            there = sql.SQL("SELECT {} IS NOT NULL").format(one.index.oid)
+            for statement in alone._ornaments(own):
+                yield statement if one.table == self.table else replace(statement, when=there, locks=self.locks)
+
+    def _build(self, one: KeyPart, index: Name, inside: sql.Composable, wide: sql.Composable) -> tuple[Statement, ...]:
+        locks = (Lock(one.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
         invalid = sql.SQL(
             "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT i.indisvalid)"
         ).format(index.oid)
         missing = sql.SQL("SELECT {} IS NULL AND ({})").format(index.oid, wide)
+        if one.table != self.table:
+            missing = sql.SQL("{} AND {}").format(missing, is_partition(one.table, self.table))
         create = sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY {} ON {} USING btree ({}").format(
-            sql.Identifier(index.name), self.table.identifier, inside
+            sql.Identifier(index.name), one.table.identifier, inside
         )
         drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(index.identifier)
         return (
             Statement(sql=drop, manner=ExecutionMode.CONCURRENT, locks=locks, when=invalid),
             Statement(sql=create, manner=ExecutionMode.CONCURRENT, locks=locks, when=missing),
         )
+
+
+_OPTIONS = re.compile(
+    r"""(?:"(?:[^"]|"")*"|[^")])*\)(?P<include>\ INCLUDE\ \((?:"(?:[^"]|"")*"|[^")])*\))?"""
+    r"""(?P<nulls>\ NULLS\ NOT\ DISTINCT)?(?P<options>\ WITH\ \(.*?\))?"""
+    r"""(?P<tablespace>\ TABLESPACE\ .*)?""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def _options(unique: Unique) -> tuple[str, str]:
+    """What an index of plain columns has besides them, as the clauses before and after the columns of a constraint."""
+    found = _OPTIONS.fullmatch(unique.rest)
+    if found is None:
+        return "", ""
+    tablespace = " USING INDEX" + found["tablespace"] if found["tablespace"] else ""
+    return found["nulls"] or "", (found["include"] or "") + (found["options"] or "") + tablespace
+
+
+def _with_columns(unique: Unique, columns: tuple[str, ...]) -> Unique:
+    """For an index that has more in its text than names of columns, the original text is kept."""
+    rest = _only_columns(columns) if unique.rest == _only_columns(unique.columns) else unique.rest
+    return replace(unique, columns=columns, rest=rest)
+
+
+def _index_with_columns(step: IndexStep, table: Name, names: StaticNames) -> IndexStep:
+    if isinstance(step, AttachPartitionIndex):
+        return step
+    return replace(step, column=names.column(table, step.column)).renamed(names)
+
+
+def _timing(unique: Unique) -> sql.SQL:
+    if not unique.deferrable:
+        return raw("")
+    return raw(" DEFERRABLE INITIALLY DEFERRED" if unique.deferred else " DEFERRABLE")
+
+
+def _drop_index(index: Name) -> sql.Composed:
+    return sql.SQL("DROP INDEX {}").format(index.identifier)
+
+
+def _add_key(key: TenantForeignKey) -> sql.Composed:
+    return sql.SQL("ALTER TABLE {} {}").format(key.table.identifier, key.clause)

@@ -150,10 +150,14 @@ def test_partitions(nasty: Database) -> None:
     [key] = schema.tables[public("reading")].foreign_keys
     assert (key.parent, key.on_delete, key.inherited) == (public("measured"), "n", False)
     [unique] = schema.tables[public("measured")].uniques
-    assert (unique.inherited, unique.primary, unique.rest) == (False, True, "id, region, at)")
+    assert (unique.inherited, unique.part_of, unique.primary, unique.rest) == (False, "", True, "id, region, at)")
+    whole = unique.name
     [unique] = schema.tables[leaf].uniques
     assert (unique.inherited, unique.primary, unique.rest) == (True, True, "id, region, at)")
-    assert schema.tables[leaf].triggers == schema.tables[public("measured")].triggers
+    assert unique.part_of in (whole, *(one.name for one in schema.tables[schema.tables[leaf].partition_of].uniques))
+    assert schema.tables[leaf].triggers == tuple(
+        replace(trigger, inherited=True) for trigger in schema.tables[public("measured")].triggers
+    )
 
 
 def test_inheritance(nasty: Database) -> None:

@@ -30,6 +30,7 @@ CREATE TABLE letters (box integer REFERENCES boxes) INHERITS (papers);
 CREATE TABLE events (id integer, at date, owner integer NOT NULL REFERENCES tenants, PRIMARY KEY (id, at))
   PARTITION BY RANGE (at);
 CREATE TABLE events_all PARTITION OF events DEFAULT;
+ALTER TABLE events_all ADD CONSTRAINT one_at_once EXCLUDE USING btree (at WITH =);
 CREATE TABLE codes (id integer PRIMARY KEY, code text NOT NULL,
   owner integer GENERATED ALWAYS AS (left(code, 1)::integer) STORED REFERENCES tenants);
 CREATE TABLE stays (id integer PRIMARY KEY, owner integer NOT NULL REFERENCES tenants, room integer, during daterange,
@@ -37,6 +38,7 @@ CREATE TABLE stays (id integer PRIMARY KEY, owner integer NOT NULL REFERENCES te
 CREATE TABLE units (code text PRIMARY KEY, box integer REFERENCES boxes);
 CREATE SCHEMA beside;
 CREATE TABLE beside.labels (id integer PRIMARY KEY, box integer REFERENCES boxes);
+CREATE TABLE beside.notes (id integer, at date, FOREIGN KEY (id, at) REFERENCES events_all);
 CREATE POLICY narrow ON boxes AS RESTRICTIVE USING (size > 0);
 CREATE POLICY asking ON lines USING (EXISTS (SELECT FROM tenants));
 CREATE POLICY plain ON lines USING (id > 0);
@@ -111,11 +113,12 @@ REFUSED = {
     ("distribute-refuses-own-trigger", "public.tenants"),
     ("distribute-refuses-membership", "public.goods"),
     ("distribute-refuses-inheritance", "public.papers"),
-    ("distribute-refuses-partitions", "public.events"),
     ("distribute-refuses-generated", "public.codes"),
     ("distribute-refuses-exclusion", "public.stays"),
+    ("distribute-refuses-exclusion", "public.events_all"),
     ("distribute-refuses-shared-reference", "public.units"),
     ("distribute-refuses-outside-reference", "beside.labels"),
+    ("distribute-refuses-outside-reference", "beside.notes"),
     ("distribute-refuses-restrictive-policy", "public.boxes"),
     ("distribute-refuses-permissive-policy", "public.lines"),
     ("distribute-refuses-policy-subquery", "public.lines"),

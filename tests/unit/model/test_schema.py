@@ -20,14 +20,18 @@ def names(tables: object) -> list[str]:
 
 SCHEMA = schema(
     replace(table("whole"), kind=Kind.PARTITIONED), part("a_leaf", "z_middle"), part("z_middle", "whole", Kind.PARTITIONED),
-    part("b_leaf", "whole"), table("base"), replace(table("left"), inherits=(name("base"),)),
+    part("b_leaf", "whole"), part("b_middle", "z_middle", Kind.PARTITIONED), part("a_middle", "b_middle", Kind.PARTITIONED),
+    table("base"), replace(table("left"), inherits=(name("base"),)),
     replace(table("right"), inherits=(name("base"),)), replace(table("both"), inherits=(name("left"), name("right"))),
 )  # fmt: skip
 
 
 def test_partitions() -> None:
     """Parents before children, at any depth."""
-    assert names(SCHEMA.partitions(name("whole"))) == ["z_middle", "a_leaf", "b_leaf"]
+    assert names(SCHEMA.partitions(name("whole"))) == [
+        "z_middle", "b_middle", "a_middle", "a_leaf", "b_leaf"
+    ]  # fmt: skip
+    assert names(SCHEMA.leaves(name("whole"))) == ["a_leaf", "b_leaf"]
     assert names(SCHEMA.tree(name("base"))) == ["base"]
     assert list(SCHEMA.lineage(name("a_leaf"))) == [name("a_leaf"), name("z_middle"), name("whole")]
     assert SCHEMA.topmost(name("a_leaf")) == name("whole")

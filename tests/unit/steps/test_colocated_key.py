@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tenantry.model.name import Name
 from tenantry.model.plan import ExecutionMode, Phase
 from tenantry.model.schema import ForeignKey
-from tenantry.steps.colocated_key import ColocatedForeignKey, DropForeignKey, ValidateColocatedKey
+from tenantry.steps.colocated_key import ColocatedForeignKey, DropForeignKey, ValidateColocatedKey, as_it_was
 from tenantry.steps.foreign_key import TenantForeignKey
 from unit.steps.examples import EQUAL, SALES, STORES, assert_statements, texts
 
@@ -91,3 +93,44 @@ def test_the_proof() -> None:
     step = ValidateColocatedKey(phase=DISTRIBUTE, table=SALES, constraint="k", parent=Name("public", "stores"))
     assert_statements(step.apply(), 'ALTER TABLE "public"."sales" VALIDATE CONSTRAINT "k"')
     assert not step.proves
+
+
+PARTS = (Name("public", "sales_1"), Name("public", "sales_2"))
+
+
+def test_a_key_of_a_partitioned_table() -> None:
+    """On each partition NOT VALID within one transaction, validated there, and then adopted. The user's own comes back
+    in the same way, under the names that it had on the partitions."""
+    wanted = replace(colocated(None).wanted_key, whole=True, leaves=PARTS, tree=PARTS)
+    form = (
+        ' "tenantry_sales_store_id_fkey" FOREIGN KEY ("store_id", "tenant_id") REFERENCES "public"."stores" ("id",'
+        ' "tenant_id") ON UPDATE NO ACTION ON DELETE CASCADE'
+    )
+    drop = 'DROP CONSTRAINT IF EXISTS "tenantry_sales_store_id_fkey"'
+    step = ColocatedForeignKey(phase=DISTRIBUTE, table=SALES, wanted_key=wanted)
+    assert_statements(
+        step.apply(),
+        f'ALTER TABLE "public"."sales" {drop}',
+        *(f"ALTER TABLE {part.identifier.as_string(None)} {drop}, ADD CONSTRAINT{form} NOT VALID" for part in PARTS),
+    )
+    assert {lock.table for lock in step.apply()[0].locks} == {SALES, *PARTS, STORES}
+    assert len(step.ends) == 6
+    whole = ValidateColocatedKey(
+        phase=DISTRIBUTE, table=SALES, constraint=wanted.constraint, parent=STORES, on_delete="c", adopting=wanted
+    )
+    assert_statements(whole.apply(), f'ALTER TABLE "public"."sales" ADD CONSTRAINT{form}')
+    original = replace(as_it_was(DISTRIBUTE, SALES, KEY), whole=True, leaves=PARTS, tree=PARTS)
+    users = DropForeignKey(phase=DISTRIBUTE, table=SALES, foreign_key=KEY, original=original, twin="t")
+    assert users.below == PARTS
+    back = texts(users.revert(RECORDED | {"leaves": {"public.sales_2": "own name"}}))
+    assert [text.split(" FOREIGN KEY")[0] for text in back] == [
+        'ALTER TABLE "public"."sales_1" ADD CONSTRAINT "sales_store_id_fkey"',
+        'ALTER TABLE "public"."sales_2" ADD CONSTRAINT "own name"',
+        'ALTER TABLE "public"."sales_1" VALIDATE CONSTRAINT "sales_store_id_fkey"',
+        'ALTER TABLE "public"."sales_2" VALIDATE CONSTRAINT "own name"',
+        'ALTER TABLE "public"."sales" ADD CONSTRAINT "sales_store_id_fkey"',
+        """COMMENT ON CONSTRAINT "sales_store_id_fkey" ON "public"."sales" IS 'whose it is'""",
+    ]
+    alone = texts(users.moved_to(PARTS[0]).revert(RECORDED))
+    assert alone[0] == BACK.replace('"sales"', '"sales_1"')
+    assert not any("COMMENT" in text for text in alone), "it is the one of the whole table"

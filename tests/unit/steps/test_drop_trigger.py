@@ -42,3 +42,22 @@ def test_a_trigger_of_the_users() -> None:
         """COMMENT ON TRIGGER "sales_touch" ON "public"."sales" IS 'counts'""",
     )
     assert step.revert({}) == ()
+
+
+def test_the_copies_of_a_trigger_on_partitions() -> None:
+    """They may fire in another mode than the trigger itself."""
+    trigger = Trigger(
+        name="touch", before=True, row=True, events=("UPDATE",), enabled="D", function=Name("public", "touch")
+    )  # fmt: skip
+    parts = Name("public", "sales_1"), Name("public", "sales_2")
+    step = DropUserTrigger(phase=Phase.DISTRIBUTE, table=SALES, trigger=trigger, partitions=parts)
+    copies = {"public.sales_1": {"enabled": "O"}, "public.sales_2": {"enabled": "A", "comment": "here"}}
+    assert_statements(
+        step.revert({"trigger": "CREATE …", "enabled": "D", "copies": copies}),
+        "CREATE …",
+        'ALTER TABLE "public"."sales" DISABLE TRIGGER "touch"',
+        'ALTER TABLE ONLY "public"."sales_1" ENABLE TRIGGER "touch"',
+        'ALTER TABLE ONLY "public"."sales_2" ENABLE ALWAYS TRIGGER "touch"',
+        """COMMENT ON TRIGGER "touch" ON "public"."sales_2" IS 'here'""",
+    )
+    assert {lock.table for lock in step.apply()[0].locks} == {SALES, *parts}

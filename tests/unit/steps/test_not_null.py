@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenantry.model.name import Name
 from tenantry.steps.not_null import NotNullCheck, SetNotNull, ValidateNotNullCheck
 from unit.steps.examples import ENFORCE, SALES, assert_statements
 
@@ -42,4 +43,15 @@ def test_the_constraint() -> None:
     assert_statements(
         step.revert({}),
         'ALTER TABLE "public"."sales" ALTER COLUMN "tenant_id" DROP NOT NULL',
+    )
+
+
+def test_the_constraint_of_partitions() -> None:
+    """Not of one that had it before."""
+    parts = Name("public", "sales_1"), Name("public", "sales_2")
+    step = SetNotNull(phase=ENFORCE, table=SALES, column="tenant_id", tree=parts)
+    assert_statements(
+        step.revert({"parts": ['"public"."sales_2"']}),
+        'ALTER TABLE "public"."sales" ALTER COLUMN "tenant_id" DROP NOT NULL',
+        'ALTER TABLE "public"."sales_1" ALTER COLUMN "tenant_id" DROP NOT NULL',
     )

@@ -80,9 +80,8 @@ FINDINGS = {
         "ALTER TABLE {table} ALTER {column} DROP EXPRESSION, once the application writes it.",
     ),
     "distribute-refuses-partitions": (
-        "{table} is partitioned: its keys would have to be replaced on all partitions in one transaction, which"
-        " tenantry does not do yet",
-        "Copy it into a plain table, or do not distribute it yet.",
+        "{table} is partitioned: tenantry gives it the form that Citus asks for, and does not distribute it yet",
+        "`tenantry migrate --until distribute --prepare` stops before it; or copy it into a plain table.",
     ),
     "distribute-refuses-exclusion": (
         "The {what} {key} of {table} does not compare the tenant column for equality",
@@ -220,12 +219,14 @@ class _Looking:
     def __init__(self, *, schema: Schema, plan: Plan, application: str) -> None:
         self.schema, self.plan, self.ownership = schema, plan, plan.ownership
         self.owned: dict[Name, Owned] = {owned.table: owned for owned in plan.ownership.owned}
+        self.stored = {part.name: owned for name, owned in self.owned.items() for part in schema.tree(name)}
+        """The owned tables and their partitions."""
         self.members = {member.table for member in plan.ownership.members}
         copied = [*plan.ownership.shared, plan.ownership.tenant.name]
         self.copied = [name for name in dict.fromkeys(copied) if name in schema.tables]
-        self.names = [*self.owned, *sorted(self.members), *self.copied]
+        self.names = [*self.stored, *sorted(self.members), *self.copied]
         self.steps = [step for step in plan.steps if step.phase is Phase.DISTRIBUTE]
-        self.isolated = {*self.owned, plan.ownership.tenant.name}
+        self.isolated = {*self.stored, plan.ownership.tenant.name}
         """The tables whose policies this phase replaces."""
         self.application = application
 
@@ -256,14 +257,14 @@ class _Looking:
                     "distribute-refuses-permissive-policy", policy.table, policy=quoted(policy.policy), floor=FLOOR
                 )  # fmt: skip
         for one in facts.on_keys:
-            if one.table in self.owned:
+            if one.table in self.stored:
                 yield _about(
                     "distribute-refuses-view-on-key", one.table, dependent=one.dependent, key=quoted(one.key)
                 )  # fmt: skip
         for exclusion in facts.exclusions:
             yield from self._of_exclusion(exclusion)
         for index in facts.invalid:
-            if index.table in self.owned:
+            if index.table in self.stored:
                 yield _about("distribute-refuses-invalid-index", index.table, index=index.index)
 
     def _applies(self, policy: OtherPolicy) -> bool:
@@ -274,7 +275,7 @@ class _Looking:
         return not reach.isdisjoint(policy.roles) or "public" in policy.roles
 
     def _of_exclusion(self, exclusion: Exclusion) -> Iterator[Finding]:
-        owned = self.owned.get(exclusion.table)
+        owned = self.stored.get(exclusion.table)
         if owned is None or owned.column in exclusion.equal:
             return
         column = quoted(owned.column)
@@ -294,13 +295,13 @@ class _Looking:
         known = table.column(owned.column)
         if known is not None and known.generated:
             yield _about("distribute-refuses-generated", name, column=column)
-        if table.kind is Kind.PARTITIONED:
+        if table.kind is Kind.PARTITIONED and any(step.engine for step in self.plan.steps):
             yield _about("distribute-refuses-partitions", name)
 
     def _of_references(self, facts: DistributionFacts) -> Iterator[Finding]:
         for name in self.copied:
             for key in self.schema.tables[name].foreign_keys:
-                if key.parent in self.owned:
+                if key.parent in self.stored:
                     yield _about(
                         "distribute-refuses-shared-reference", name, key=quoted(key.name), parent=key.parent
                     )  # fmt: skip
@@ -308,7 +309,7 @@ class _Looking:
         for into in facts.keys:
             # A partition or inheritance child is part of its table, for which the finding is.
             apart = into.table not in known and self.ownership.of(into.table) is None
-            if into.parent in self.owned and apart:
+            if into.parent in self.stored and apart:
                 yield _about(
                     "distribute-refuses-outside-reference", into.table, key=quoted(into.key), parent=into.parent
                 )  # fmt: skip

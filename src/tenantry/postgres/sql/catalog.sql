@@ -80,6 +80,8 @@ ORDER BY a.attrelid, a.attnum
 SELECT i.indrelid::bigint AS relation, x.relname::text AS name, m.amname::text AS method,
        i.indisunique AS is_unique, i.indisprimary AS is_primary, i.indisexclusion AS exclusion,
        i.indisvalid AND i.indisready AS valid, i.indpred IS NOT NULL AS partial, x.relispartition AS inherited,
+       (SELECT w.relname::text FROM pg_catalog.pg_inherits h JOIN pg_catalog.pg_class w ON w.oid = h.inhparent
+        WHERE h.inhrelid = i.indexrelid) AS part_of,
        i.indisreplident AS identity, c.oid IS NOT NULL AS is_constraint, coalesce(c.condeferrable, false) AS deferrable,
        coalesce(c.condeferred, false) AS deferred,
        ARRAY(SELECT a.attname::text
@@ -152,7 +154,8 @@ SELECT t.tgrelid::bigint AS relation, t.tgname::text AS name, t.tgtype & 2 <> 0 
                           CASE WHEN t.tgtype & 8 <> 0 THEN 'DELETE' END,
                           CASE WHEN t.tgtype & 32 <> 0 THEN 'TRUNCATE' END], NULL) AS events,
        t.tgenabled::text AS enabled, n.nspname::text AS function_schema, p.proname::text AS function_name,
-       p.prosrc AS source, p.prosecdef AS security_definer, t.tgconstraint <> 0 AS constraint
+       p.prosrc AS source, p.prosecdef AS security_definer, t.tgconstraint <> 0 AS constraint,
+       t.tgparentid <> 0 AS inherited
 FROM pg_catalog.pg_trigger t
 JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
 JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace

@@ -66,7 +66,15 @@ WHERE r.relkind IN ('r', 'p', 'v', 'm', 'f')
 UNION ALL
 SELECT named, 'constraint ' || quote_ident(k.conname) || ' of ' || named,
        concat_ws(' ', pg_get_constraintdef(k.oid), k.condeferrable, k.condeferred, k.convalidated)
-FROM relation r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid WHERE k.contype <> 'n'
+FROM relation r JOIN pg_catalog.pg_constraint k ON k.conrelid = r.oid
+-- Not the copies of a foreign key for the partitions to which it leads: PostgreSQL names them.
+WHERE k.contype <> 'n' AND NOT EXISTS (
+    WITH RECURSIVE up(parent, target) AS (
+        SELECT k.conparentid, k.confrelid
+      UNION ALL
+        SELECT p.conparentid, p.confrelid FROM up JOIN pg_catalog.pg_constraint p ON p.oid = up.parent
+    )
+    SELECT FROM up WHERE target <> k.confrelid)
 UNION ALL
 SELECT i.indrelid::regclass::text, 'index ' || x.named,
        concat_ws(' ', pg_get_indexdef(i.indexrelid), x.reloptions::text, i.indisclustered, i.indisreplident, i.indisvalid)

@@ -48,6 +48,7 @@ JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_index i ON i.indexrelid = k.conindid AND i.indisexclusion
 WHERE c.oid = ANY(SELECT to_regclass(t.name) FROM unnest(%(names)s::text[]) t(name)) AND k.contype IN ('x', 'p', 'u')
+  AND k.conparentid = 0
 ORDER BY 1, 2, 3
 
 -- name: invalid_indexes
