@@ -161,15 +161,22 @@ def identity_restored(connection: Connection, oid: int, before: Sequence[Any]) -
     return name, sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(name.identifier, chosen)
 
 
-def read_columns(connection: Connection, tables: Sequence[Name]) -> dict[Name, frozenset[str]]:
-    """The columns of these tables as they are now, each as a text that begins with the table, for comparison with those
-    of another database; tables that do not exist are left out."""
+def read_columns(connection: Connection, tables: Sequence[Name]) -> dict[Name, dict[str, str]]:
+    """The columns of these tables as they are now, by name, each with a text that begins with the table, for comparison
+    with those of another database; tables that do not exist are left out."""
     found = {}
     for name in tables:
         rows = connection.execute(_QUERIES["columns"], {"name": name.identifier.as_string(None)}).fetchall()
         if rows:
-            found[name] = frozenset(f"{name}.{text}" for (text,) in rows)
+            found[name] = {column: f"{name}.{text}" for column, text in rows}
     return found
+
+
+def read_referring_keys(connection: Connection, tables: Sequence[Name]) -> list[tuple[Name, str, str]]:
+    """The foreign keys that lead to these tables: the table and the name of each, and to which table it leads."""
+    asked = {"names": [name.identifier.as_string(None) for name in tables]}
+    rows = connection.execute(_QUERIES["referring_keys"], asked).fetchall()
+    return [(Name(schema, name), key, parent) for schema, name, key, parent in rows]
 
 
 def read_structure(connection: Connection, tables: Sequence[Name]) -> frozenset[str]:
