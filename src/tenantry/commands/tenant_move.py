@@ -388,11 +388,8 @@ def _require_record(checks: MoveChecks, move: Move, server: str) -> None:
         _refuse_forgotten(move, arrived)
         return
     _refuse_problems(move.slug, tuple(checks.tenant_there()))
-    other = checks.target.connection
     # A table without a key that can be the replica identity is published with whole rows: nothing is needed here.
-    identities = {
-        str(found.oid): identity_before(other, found) for found in _changed(checks.target) if found.tenant_keys
-    }
+    identities = _identities(checks.target, [found for found in _changed(checks.target) if found.tenant_keys])
     moves.begin(
         id=move.id, side="target", run=move.run, tenant=move.tenant, slug=move.slug,
         location=place_of(checks.source.connection), server=server, identities=identities,

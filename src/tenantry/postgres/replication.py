@@ -188,10 +188,9 @@ def read_structure(connection: Connection, tables: Sequence[Name]) -> frozenset[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyColumn:
-    """A column of a unique key, its type, and the operator by which values are compared, in two parts."""
+    """A column of a unique key, and the operator by which its values are compared, in two parts."""
 
     name: str
-    type: str
     operator: tuple[str, str]
 
 
@@ -205,7 +204,7 @@ def read_key_columns(connection: Connection, table: Name, columns: Sequence[str]
     """The columns of a unique key of a table, in the given order."""
     asked = {"table": table.identifier.as_string(None), "columns": list(columns)}
     rows = connection.execute(_QUERIES["key_columns"], asked).fetchall()
-    return tuple(KeyColumn(name=name, type=type_, operator=(schema, sign)) for name, type_, schema, sign in rows)
+    return tuple(KeyColumn(name=name, operator=(schema, sign)) for name, schema, sign in rows)
 
 
 def foreign_objects(connection: Connection) -> list[str]:

@@ -61,7 +61,11 @@ BEGIN
   END IF;
   IF state OPERATOR(pg_catalog.=) {recording}::bigint THEN
     -- By their numbers, since a write must not fail when the application renames a column.
-    SELECT pg_catalog.string_agg(pg_catalog.format('($1).%I::text', a.attname), ', ' ORDER BY k.place) INTO names
+    -- As texts by format(), which calls no cast of the type's owner.
+    SELECT pg_catalog.string_agg(
+      pg_catalog.format('CASE WHEN ($1).%1$I IS NOT NULL THEN pg_catalog.format(''%%s'', ($1).%1$I) END', a.attname),
+      ', ' ORDER BY k.place
+    ) INTO names
     FROM pg_catalog.unnest(pg_catalog.string_to_array(TG_ARGV[0], ' ')::smallint[]) WITH ORDINALITY AS k (number, place)
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = TG_RELID AND a.attnum = k.number AND NOT a.attisdropped
     HAVING pg_catalog.count(*) = pg_catalog.cardinality(pg_catalog.string_to_array(TG_ARGV[0], ' '));

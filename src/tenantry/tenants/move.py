@@ -292,7 +292,7 @@ class TenantMove:
                 checks=self.checks, gate=self.gate, here=here, there=there, lock_timeout=self.policy.timeout,
                 look=self._look,
             )  # fmt: skip
-            comparison.forget_target()
+            comparison.forget()
             yield comparison
 
     def _approach(self, comparison: Comparison) -> None:
@@ -301,6 +301,9 @@ class TenantMove:
         deadline, before = time.monotonic() + budget, float("inf")
         while True:
             self._wait("caught up", self._caught_up)
+            if comparison.floor is not None:
+                # It may have taken long.
+                self._refuse(list(self.checks.shared()))
             try:
                 if self._try(comparison):
                     return
@@ -441,11 +444,13 @@ class TenantMove:
     def _refuse_unlike(self) -> None:
         """Whatever may have changed on either side since the beginning."""
         self.checks.refuse_changed()
-        problems = [*self.checks.shared(), *self.checks.broken_references(), *self.checks.referring()]
+        self._refuse([*self.checks.shared(), *self.checks.broken_references(), *self.checks.referring()])
+
+    def _refuse(self, problems: Sequence[str]) -> None:
         if problems:
             raise Refused(
                 f"The target cannot take over the tenant: {problems[0]}",
-                remedy="Correct that at the target, then run the same command again; or end the move by --abort.",
+                remedy="Correct what is named, then run the same command again; or end the move by --abort.",
                 details=problems[1:],
             )
 

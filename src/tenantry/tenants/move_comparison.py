@@ -100,9 +100,10 @@ class Comparison:
         keyed, whole = self._left()
         return keyed + sum(whole.values())
 
-    def forget_target(self) -> None:
-        """Forget what the target's sessions have committed before all rows are compared."""
-        self.checks.target.connection.execute(sql.SQL("DELETE FROM {}").format(self.gate.changes))
+    def forget(self) -> None:
+        """Forget what was recorded and committed before all rows are compared."""
+        for _, _, scope in self._sides:
+            scope.connection.execute(sql.SQL("DELETE FROM {}").format(self.gate.changes))
 
     def refuse_whole(self, most: float) -> None:
         """Raises Refused if comparing tables without a usable key alone takes longer than `most` seconds."""
@@ -277,6 +278,8 @@ class Comparison:
                         remedy="Run the same command again: it compares all rows.",
                     )
                 connection.execute(PLANNER)
+                # In base types: a check of a domain has nothing to say here.
+                types = {column.name: column.type for column in columns}
                 lists = [list(values) for values in zip(*written.keys, strict=True)]
                 names = [sql.Identifier(f"key {number}") for number in range(len(by))]
                 rows = sql.SQL("ROWS FROM ({}) AS written ({}) JOIN {} AS t ON {}").format(
@@ -287,7 +290,7 @@ class Comparison:
                     sql.SQL(" AND ").join(
                         sql.SQL("t.{} OPERATOR({}.{}) written.{}::{}").format(
                             sql.Identifier(column.name), sql.Identifier(column.operator[0]), raw(column.operator[1]),
-                            name, raw(column.type),
+                            name, raw(types[column.name]),
                         )
                         for column, name in zip(by, names, strict=True)
                     ),

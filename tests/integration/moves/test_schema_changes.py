@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daily import daily, nightly
-from moves.conftest import COMPARING, Pair, left, rows_of
+from moves.conftest import Pair, left, rows_of
 from tenantry import list_moves
 from tenantry.errors import Failed, Refused, TenantryError
 from tenantry.postgres.connect import Target
@@ -37,7 +37,7 @@ CHANGES = {
     ),
     "ALTER TABLE moves RENAME TO postings": ("has no table public.moves any more", "ALTER TABLE postings RENAME TO moves"),
 }  # fmt: skip
-CASES = [(statement, when, write) for statement in CHANGES for when in (COMPARED, COPIES) for write in (True, False)]
+CASES = [(statement, when, write) for statement in CHANGES for when in (COMPARED, COPIES) for write in (False, True)]
 WRITES = f"UPDATE items SET feeling = 'low' WHERE {MINE}"
 
 
@@ -125,9 +125,8 @@ def test_a_table_comes_to_refer_to_the_rows(pair: Pair) -> None:
         "CREATE TABLE referring (item bigint, firm_id uuid, FOREIGN KEY (firm_id, item) REFERENCES items (firm_id, id));"
         " INSERT INTO referring SELECT id, firm_id FROM items"
     )
-    for when in (COMPARING, COMPARED):
-        assert "of public.referring" in stopped(pair, at=[(when, partial(pair.source.execute, table))])
-        assert "of public.referring" in stopped(pair)
-        pair.source.execute("DROP TABLE referring")
+    assert "of public.referring" in stopped(pair, at=[(COMPARED, partial(pair.source.execute, table))])
+    assert "of public.referring" in stopped(pair)
+    pair.source.execute("DROP TABLE referring")
     pair.move("two")
     assert left(pair.source, pair.target) == []

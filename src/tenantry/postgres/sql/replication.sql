@@ -166,8 +166,8 @@ JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n O
 WHERE p.pronamespace = 'tenantry'::regnamespace AND p.proname = %(function)s AND (t.tgtype & 4) <> 0
 
 -- name: key_columns
--- The columns of a unique key: the type of each, and the operator by which an index compares it.
-SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), n.nspname::text, o.oprname::text
+-- The columns of a unique key, and the operator by which an index compares each.
+SELECT a.attname::text, n.nspname::text, o.oprname::text
 FROM pg_catalog.unnest(%(columns)s::text[]) WITH ORDINALITY AS given (name, place)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass(%(table)s) AND a.attname = given.name
 CROSS JOIN LATERAL (
