@@ -468,4 +468,23 @@ VARIANTS = {
         """, refused=("distribute-refuses-inheritance",)),
     "a generated tenant": Variant(base=BASE.replace("firm_id integer NOT NULL REFERENCES firms,", "firm_id integer GENERATED ALWAYS AS (1 + id % 2) STORED NOT NULL REFERENCES firms,")
         .replace("INTO shops SELECT n, 1 + n % 2,", "INTO shops (id, name) SELECT n,"), sql="", refused=("distribute-refuses-generated",)),
+    "a domain that does not accept the sentinel": Variant(base=BASE.replace(
+        "CREATE TABLE firms (id integer", "CREATE DOMAIN key AS integer CHECK (VALUE > 0);\nCREATE TABLE firms (id key"), sql="""
+        CREATE TABLE rates (id integer PRIMARY KEY, firm_id key REFERENCES firms);
+        INSERT INTO rates VALUES (1, 1), (2, NULL)
+        """, tables=(("rates", 'paths = [["firm_id"]]\norphans = "shared"'),), refused=("distribute-refuses-sentinel",)),
+    "a check that does not accept the sentinel": Variant(sql="""
+        CREATE TABLE rates (id integer PRIMARY KEY, firm_id integer REFERENCES firms, CONSTRAINT "Its ""check"" %" CHECK (firm_id > 0 AND id > 0));
+        INSERT INTO rates VALUES (1, 1), (2, NULL)
+        """, tables=(("rates", 'paths = [["firm_id"]]\norphans = "shared"'),), refused=("distribute-refuses-sentinel",)),
+    "a check of the tenant table": Variant(sql="""
+        ALTER TABLE firms ADD CHECK (slug ~ '^[a-z]+$');
+        CREATE TABLE rates (id integer PRIMARY KEY, firm_id integer REFERENCES firms);
+        INSERT INTO rates VALUES (1, 1), (2, NULL)
+        """, tables=(("rates", 'paths = [["firm_id"]]\norphans = "shared"'),), refused=("distribute-refuses-sentinel",)),
+    "checks that accept the sentinel": Variant(sql="""
+        ALTER TABLE firms ADD CHECK (length(slug) > 1), ADD CHECK (firms IS NOT NULL);
+        CREATE TABLE rates (id integer PRIMARY KEY, firm_id integer REFERENCES firms, code text, CHECK (firm_id >= 0 OR id < 0), CHECK (code <> ''));
+        INSERT INTO rates VALUES (1, 1), (2, NULL)
+        """, tables=(("rates", 'paths = [["firm_id"]]\norphans = "shared"'),)),
 }  # fmt: skip

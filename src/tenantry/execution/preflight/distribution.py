@@ -10,7 +10,7 @@ import psycopg
 
 from tenantry.execution.preflight.citus import citus_findings
 from tenantry.execution.preflight.findings import noted, refused, warned
-from tenantry.execution.preflight.sentinel import Mismatch, mismatches, taken_by, wanting
+from tenantry.execution.preflight.sentinel import Mismatch, forbidding, mismatches, taken_by, wanting
 from tenantry.execution.preflight.sql_statements import Passage, Relations, passages
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
@@ -193,7 +193,9 @@ def _of_sentinel(
         return
     row = next((step for step in new if step.tenant_row is not None and step.phase is Phase.DISTRIBUTE), None)
     if row is not None:
-        for reason, remedy in (*taken_by(connection, context), *wanting(context)):
+        for reason, remedy in (
+            *taken_by(connection, context), *wanting(context), *forbidding(connection, context)
+        ):  # fmt: skip
             yield _about(
                 "distribute-refuses-sentinel", tenant.name, key=repr(tenant.sentinel), slug=repr(SENTINEL),
                 reason=reason, remedy=remedy,
