@@ -15,6 +15,7 @@ from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target, connect
+from tenantry.presets import load, spec_path
 
 NORTH, SOUTH = "the north", "the south"
 DISTRIBUTE = MigrateOptions(until=Phase.DISTRIBUTE, prepare=True, force=True, backup=BackupKind.NONE)
@@ -117,6 +118,7 @@ class Distributed:
     columns: Mapping[str, str]
     copied: tuple[str, ...]
     members: frozenset[str]
+    mixed: frozenset[str]
 
     @property
     def parameters(self) -> dict[str, list[str]]:
@@ -132,6 +134,7 @@ def distributed(target: Target, spec: Spec) -> Distributed:
         columns={owned.table.identifier.as_string(None): owned.column for owned in ownership.owned},
         copied=tuple(name.identifier.as_string(None) for name in copied),
         members=frozenset(member.table.identifier.as_string(None) for member in ownership.members),
+        mixed=frozenset(owned.table.identifier.as_string(None) for owned in ownership.owned if owned.mixed),
     )
 
 
@@ -140,3 +143,15 @@ def refused_by_citus(target: Target, spec: Spec) -> set[str]:
     names = distributed(target, spec).parameters
     with connect(target, purpose="rules") as connection:
         return {rule for rule, query in RULES.items() if connection.execute(TABLES + query, names).fetchall()}
+
+
+def _load(database: Database, preset: str) -> None:
+    with database.connect() as connection:
+        load(connection, preset=preset, rows=2000, seed=1)
+
+
+def business(preset: str, template: Callable[..., Database], role: Callable[..., str]) -> tuple[Database, Spec]:
+    database = template(f"preset {preset}", lambda database: _load(database, preset))
+    spec = Spec.parse(spec_path(preset).read_text())
+    application = spec.application.model_copy(update={"role": role(create=False, name="app")})
+    return database, spec.model_copy(update={"application": application})

@@ -35,6 +35,20 @@ def boundaries(
     return one
 
 
+def boundaries_of_distribute(subject: Callable[..., Subject], undisturbed: Undisturbed, name: str, stride: int) -> None:
+    """The same for the phase distribute alone, and for the way back through all phases."""
+    expected, one = undisturbed(name), subject(name)
+    one.killing.until = "contract"
+    one.killing.complete("migrate")
+    one.killing.until = "distribute"
+    kill = Kill(event="started", number=1 + stride)
+    one.chain("migrate", lambda: kill)
+    assert len(one.killing.kills) > 1
+    assert_same(expected, one.migrated())
+    one.chain("rollback", lambda: kill)
+    one.assert_original()
+
+
 def random_kill(generator: random.Random, number: int) -> Kill:
     """The n-th kill of a chain: first inside batches and at their checkpoints, then in index builds, then anywhere."""
     moment, delay = generator.choice(("before", "during", "during", "after")), generator.uniform(0, 0.004)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acceptance import depot, partitioned
@@ -180,3 +180,4 @@ SCENES = {preset: preset_scene(preset, 1000) for preset in PRESETS} | {
     ),
     "harbour": Scene(build=lambda database: database.execute(HARBOUR), spec=HARBOUR_SPEC, tenant_table="companies"),
 }
+SCENES |= {f"{preset} distributed": replace(SCENES[preset], until="distribute") for preset in PRESETS}

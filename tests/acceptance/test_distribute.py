@@ -17,7 +17,16 @@ from typing import Any
 import psycopg
 import pytest
 
-from acceptance.distributed import DISTRIBUTE, NORTH, SOUTH, Depot, assert_back, assert_sound, refused_by_citus
+from acceptance.distributed import (
+    DISTRIBUTE,
+    NORTH,
+    SOUTH,
+    Depot,
+    assert_back,
+    assert_sound,
+    business,
+    refused_by_citus,
+)
 from acceptance.round_trip import checksums
 from servers import Database
 from tenantry import (
@@ -47,7 +56,7 @@ from tenantry.model.plan import Phase
 from tenantry.model.run import MigrationState
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
-from tenantry.presets import PRESETS, load, spec_path
+from tenantry.presets import PRESETS
 
 pytestmark = pytest.mark.server
 
@@ -89,11 +98,6 @@ def test_keys_that_are_not_valid(there: Depot) -> None:
     assert migrate(there.target, there.spec, DISTRIBUTE).applied == 0
     assert_back(there, dump)
     assert checksums(there.database) == rows
-
-
-def _load(database: Database, preset: str) -> None:
-    with database.connect() as connection:
-        load(connection, preset=preset, rows=2000, seed=1)
 
 
 @pytest.mark.differs
@@ -203,13 +207,6 @@ def test_plan_says_it_at_any_time(there: Depot) -> None:
 
 GOLDEN = Path(__file__).with_name("golden")
 OURS = re.compile(r'"(tenantry_[^"]*)"')
-
-
-def business(preset: str, template: Callable[..., Database], role: Callable[..., str]) -> tuple[Database, Spec]:
-    database = template(f"preset {preset}", lambda database: _load(database, preset))
-    spec = Spec.parse(spec_path(preset).read_text())
-    application = spec.application.model_copy(update={"role": role(create=False, name="app")})
-    return database, spec.model_copy(update={"application": application})
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from acceptance.comparing import assert_same
-from acceptance.kill_points import Undisturbed, boundaries, random_instants
+from acceptance.kill_points import Undisturbed, boundaries, boundaries_of_distribute, random_instants
 from acceptance.kill_targets import Subject
 from acceptance.killing import (
     ANY,
@@ -53,6 +53,16 @@ def test_step_boundaries(name: str, stride: int, subject: Callable[..., Subject]
     """Killed after each `stride`-th step, and after each one in the soak: the same final state; and the same on the way
     back: the original. Each kind of step is killed at below."""
     boundaries(subject, undisturbed, name, stride)
+
+
+@pytest.mark.parametrize(
+    ("name", "stride"),
+    daily([("estoque distributed", 20), ("estoque distributed", 1), ("enterprise distributed", 1), ("depot", 1)]),
+)
+def test_boundaries_of_distribute(
+    name: str, stride: int, subject: Callable[..., Subject], undisturbed: Undisturbed
+) -> None:
+    boundaries_of_distribute(subject, undisturbed, name, stride)
 
 
 @pytest.mark.parametrize("name", daily(["bazaar", "harbour", "depot"]))
