@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from tenantry.commands.running import Run, interruptible, run, second_database
 from tenantry.commands.tenant_rows import refuse_staying
@@ -151,7 +152,12 @@ def move_tenant(
         policy = _policy(spec, options)
         checks, found = _checks(scopes, slug, policy)
         server = read_capacity(other).server
-        if found is not None and found.state == "moved":
+        # Of a run that died right before its end, the target still has the record.
+        if (
+            found is not None
+            and found.state == "moved"
+            and not (Moves(other).installed and Moves(other).find(found.id))
+        ):
             raise Refused(
                 f"The tenant {slug!r} is no longer here: it was moved to {found.location}",
                 remedy="Connect to the database in which it is.",
@@ -213,9 +219,11 @@ def abort_move(
             )
         scopes = _scopes(target, current.connection, to, other, spec, current.id, current.observer)
         checks, _ = _checks(scopes, slug, _policy(spec, options))
+        arrived = Moves(other).find(found.id)
+        _refuse_forgotten(found, arrived)
         current.begin(options=slug)
         there.begin(options=slug)
-        copied = Moves(other).find(found.id) is not None
+        copied = arrived is not None
         moving = TenantMove(
             checks=checks, move=found, policy=checks.removal.policy, conninfo="", max_pause=options.max_pause,
             stop=checks.removal.stop,
@@ -333,11 +341,23 @@ def _begin(checks: MoveChecks, options: MoveOptions, server: str) -> Move:
     source, tenant = checks.source, checks.tenant
     moves = Moves(source.connection)
     moves.install()
-    identities = {str(found.oid): identity_before(source.connection, found) for found in _changed(source)}
+    identities = _identities(source, list(_changed(source)))
     return moves.begin(
         id=secrets.token_hex(6), side="source", run=source.run, tenant=tenant.key, slug=tenant.slug,
         location=options.location or place_of(checks.target.connection), server=server, identities=identities,
     )  # fmt: skip
+
+
+def _refuse_forgotten(move: Move, arrived: Move | None) -> None:
+    """Raises Refused if the source does not know any more that the tenant is at the target, whose rows may be newer."""
+    if arrived is not None and arrived.state == "switched":
+        raise Refused(
+            f"The target has recorded that {move.slug!r} is there, and the source has not: the source was restored, or"
+            " a standby took over that did not have the switch",
+            remedy="Find out where the tenant's application has written since. If that is the target, set the state of"
+            f" the move {move.id} in tenantry.moves at the source to 'switched'; if it is the source, set it at the"
+            " target to 'begun'. Then run the same command again.",
+        )
 
 
 def _changed(scope: TenantScope) -> Iterator[ReplicatedTable]:
@@ -348,19 +368,28 @@ def _changed(scope: TenantScope) -> Iterator[ReplicatedTable]:
             yield found
 
 
+def _identities(scope: TenantScope, changed: Sequence[ReplicatedTable]) -> dict[str, Any]:
+    """The earlier replica identities of tables, by their OIDs as text, those included that other moves have changed:
+    the last one to end restores them."""
+    found = {str(one.oid): identity_before(scope.connection, one) for one in changed}
+    for move in Moves(scope.connection).unfinished():
+        found.update(move.identities)
+    return found
+
+
 def _require_record(checks: MoveChecks, move: Move, server: str) -> None:
     """Record the move at the target, too: after the source, so that only a target that had no row of the tenant has a
     record, and rows are deleted there only with one."""
     moves = Moves(checks.target.connection)
     moves.install()
-    if move.state != "begun" or moves.find(move.id) is not None:
+    if move.state != "begun":
+        return
+    if (arrived := moves.find(move.id)) is not None:
+        _refuse_forgotten(move, arrived)
         return
     _refuse_problems(move.slug, tuple(checks.tenant_there()))
-    other = checks.target.connection
     # A table without a key that can be the replica identity is published with whole rows: nothing is needed here.
-    identities = {
-        str(found.oid): identity_before(other, found) for found in _changed(checks.target) if found.tenant_keys
-    }
+    identities = _identities(checks.target, [found for found in _changed(checks.target) if found.tenant_keys])
     moves.begin(
         id=move.id, side="target", run=move.run, tenant=move.tenant, slug=move.slug,
         location=place_of(checks.source.connection), server=server, identities=identities,

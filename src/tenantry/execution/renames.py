@@ -109,7 +109,7 @@ _TOKEN = re.compile(rf"(?:'[^']*')+|{_PART}(?:\.{_PART})?")
 """A string, or a name with or without its schema."""
 _NO_COLUMN = ("::", "COLLATE ", "TRIGGER ", "INDEX ", "CONSTRAINT ", "USING ")
 """What stands before a name that is no column's."""
-_SQL = ("index", "constraint", "trigger", "default")
+_SQL = ("index", "inside", "constraint", "trigger", "default")
 """What steps record as SQL text. Nothing else is changed: a comment may well contain a table's name."""
 
 
@@ -153,6 +153,11 @@ def _recorded(name: str, value: Any, tables: Names, columns: Mapping[str, str]) 
     """What a step has recorded under this name, with the present names in it."""
     if name == "entries" and value is not None:
         return [one | {"on_column": columns.get(one["on_column"], one["on_column"])} for one in value]
+    if name in ("copies", "leaves") and isinstance(value, dict):
+        return {_text(partition, tables): one for partition, one in value.items()}
+    if name == "parts" and isinstance(value, dict):
+        return {index: {key: _recorded(key, one, tables, columns) for key, one in part.items()}
+                for index, part in value.items()}  # fmt: skip
     return _columns(_text(value, tables), columns) if name in _SQL else value
 
 

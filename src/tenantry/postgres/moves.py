@@ -59,6 +59,10 @@ class Moves(JournalTable):
     def change(self, move: Move, state: MoveState) -> None:
         self.connection.execute(_QUERIES["change"], {"id": move.id, "state": state})
 
+    def rename(self, move: Move, slug: str) -> None:
+        """Record that the tenant has another slug by now."""
+        self.connection.execute(_QUERIES["rename"], {"id": move.id, "slug": slug})
+
     def count_pause(self, move: Move) -> None:
         """Record that a pause begins."""
         self.connection.execute(_QUERIES["paused"], {"id": move.id})

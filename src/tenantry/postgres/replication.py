@@ -161,15 +161,22 @@ def identity_restored(connection: Connection, oid: int, before: Sequence[Any]) -
     return name, sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(name.identifier, chosen)
 
 
-def read_columns(connection: Connection, tables: Sequence[Name]) -> dict[Name, frozenset[str]]:
-    """The columns of these tables as they are now, each as a text that begins with the table, for comparison with those
-    of another database; tables that do not exist are left out."""
+def read_columns(connection: Connection, tables: Sequence[Name]) -> dict[Name, dict[str, str]]:
+    """The columns of these tables as they are now, by name, each with a text that begins with the table, for comparison
+    with those of another database; tables that do not exist are left out."""
     found = {}
     for name in tables:
         rows = connection.execute(_QUERIES["columns"], {"name": name.identifier.as_string(None)}).fetchall()
         if rows:
-            found[name] = frozenset(f"{name}.{text}" for (text,) in rows)
+            found[name] = {column: f"{name}.{text}" for column, text in rows}
     return found
+
+
+def read_referring_keys(connection: Connection, tables: Sequence[Name]) -> list[tuple[Name, str, str]]:
+    """The foreign keys that lead to these tables: the table and the name of each, and to which table it leads."""
+    asked = {"names": [name.identifier.as_string(None) for name in tables]}
+    rows = connection.execute(_QUERIES["referring_keys"], asked).fetchall()
+    return [(Name(schema, name), key, parent) for schema, name, key, parent in rows]
 
 
 def read_structure(connection: Connection, tables: Sequence[Name]) -> frozenset[str]:
@@ -181,10 +188,9 @@ def read_structure(connection: Connection, tables: Sequence[Name]) -> frozenset[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyColumn:
-    """A column of a unique key, its type, and the operator by which values are compared, in two parts."""
+    """A column of a unique key, and the operator by which its values are compared, in two parts."""
 
     name: str
-    type: str
     operator: tuple[str, str]
 
 
@@ -198,7 +204,7 @@ def read_key_columns(connection: Connection, table: Name, columns: Sequence[str]
     """The columns of a unique key of a table, in the given order."""
     asked = {"table": table.identifier.as_string(None), "columns": list(columns)}
     rows = connection.execute(_QUERIES["key_columns"], asked).fetchall()
-    return tuple(KeyColumn(name=name, type=type_, operator=(schema, sign)) for name, type_, schema, sign in rows)
+    return tuple(KeyColumn(name=name, operator=(schema, sign)) for name, schema, sign in rows)
 
 
 def foreign_objects(connection: Connection) -> list[str]:

@@ -29,7 +29,13 @@ def _only_columns(columns: tuple[str, ...]) -> str:
 
 _DESCRIBED = sql.SQL(
     "pg_catalog.jsonb_build_object("
-    "'index', {}, 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
+    "'index', {0}, 'inside', (SELECT CASE WHEN pg_catalog.starts_with(d.text, d.prefix)"
+    " THEN pg_catalog.substr(d.text, pg_catalog.length(d.prefix) + 1) END FROM (SELECT {0} AS text,"
+    " (SELECT 'CREATE UNIQUE INDEX ' || pg_catalog.quote_ident(x.relname) || ' ON '"
+    " || CASE WHEN x.relkind = 'I' THEN 'ONLY ' ELSE '' END || i.indrelid::regclass::text"
+    " || ' USING ' || pg_catalog.quote_ident(m.amname) || ' (' FROM pg_catalog.pg_class x"
+    " JOIN pg_catalog.pg_am m ON m.oid = x.relam WHERE x.oid = i.indexrelid) AS prefix) AS d),"
+    " 'constraint', pg_catalog.pg_get_constraintdef(c.oid),"
     "'deferrable', c.condeferrable, 'deferred', c.condeferred,"
     "'index_comment', pg_catalog.obj_description(i.indexrelid, 'pg_class'),"
     "'constraint_comment', pg_catalog.obj_description(c.oid, 'pg_constraint'),"
@@ -432,6 +438,15 @@ class WidenKey(ReplacedUnique):
     def revert(self, before: Before) -> tuple[Statement, ...]:
         if not before.get("index"):
             return ()
+        recorded = before.get("parts") or {}
+        parts = tuple(
+            replace(part, unique=_with_text(part.unique, recorded.get(part.index.identifier.as_string(None), {})))
+            for part in self.parts
+        )  # fmt: skip
+        own = recorded.get(self.index.identifier.as_string(None), before)
+        return replace(self, unique=_with_text(self.unique, own), parts=parts)._revert(before)
+
+    def _revert(self, before: Before) -> tuple[Statement, ...]:
         wide = sql.SQL("SELECT EXISTS ({})").format(self.definition())
         built = [
             statement for one in self._every if one.by is not None
@@ -538,6 +553,11 @@ def _with_columns(unique: Unique, columns: tuple[str, ...]) -> Unique:
     """For an index that has more in its text than names of columns, the original text is kept."""
     rest = _only_columns(columns) if unique.rest == _only_columns(unique.columns) else unique.rest
     return replace(unique, columns=columns, rest=rest)
+
+
+def _with_text(unique: Unique, before: Before) -> Unique:
+    """With the recorded text, in which columns have their present names; it comes from the server."""
+    return replace(unique, rest=before.get("inside") or unique.rest)
 
 
 def _index_with_columns(step: IndexStep, table: Name, names: StaticNames) -> IndexStep:

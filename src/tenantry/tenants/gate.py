@@ -10,6 +10,9 @@ transaction at once, whatever the transaction's snapshot, and outlives sessions 
 
 The same sequence makes the triggers record the keys of the rows that are written, from a moment at which the gate is
 closed, so that no transaction has written before and commits later.
+
+At the target the same triggers only record what its own sessions write to the tenant's rows before the switch, which
+nobody should. They do not fire for the subscription.
 """
 
 from __future__ import annotations
@@ -58,7 +61,11 @@ BEGIN
   END IF;
   IF state OPERATOR(pg_catalog.=) {recording}::bigint THEN
     -- By their numbers, since a write must not fail when the application renames a column.
-    SELECT pg_catalog.string_agg(pg_catalog.format('($1).%I::text', a.attname), ', ' ORDER BY k.place) INTO names
+    -- As texts by format(), which calls no cast of the type's owner.
+    SELECT pg_catalog.string_agg(
+      pg_catalog.format('CASE WHEN ($1).%1$I IS NOT NULL THEN pg_catalog.format(''%%s'', ($1).%1$I) END', a.attname),
+      ', ' ORDER BY k.place
+    ) INTO names
     FROM pg_catalog.unnest(pg_catalog.string_to_array(TG_ARGV[0], ' ')::smallint[]) WITH ORDINALITY AS k (number, place)
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = TG_RELID AND a.attnum = k.number AND NOT a.attisdropped
     HAVING pg_catalog.count(*) = pg_catalog.cardinality(pg_catalog.string_to_array(TG_ARGV[0], ' '));
@@ -92,9 +99,13 @@ _DEFINITION = sql.SQL(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """The gate of one move, at its source."""
+    """The gate of one move, at its source; or `at_target`, where it is never closed."""
 
     move: Move
+
+    @property
+    def at_target(self) -> bool:
+        return self.move.side == "target"
 
     @property
     def key(self) -> int:
@@ -139,8 +150,8 @@ class Gate:
 
     def triggers(self, table: SelectedTable, key: Sequence[int]) -> tuple[Statement, ...]:
         """Creates those of a table. Their names sort last, so that they see each row as other triggers have left it;
-        they fire in sessions that replicate as well. `key` has the numbers of the columns by which a row is found; none
-        if the table has no such key."""
+        at the source they fire in sessions that replicate as well. `key` has the numbers of the columns by which a row
+        is found; none if the table has no such key."""
         found: list[Statement] = []
         for event, aliases in _EVENTS.items():
             condition = sql.SQL(" OR ").join(table.belongs(self.move.tenant, alias) for alias in aliases)
@@ -154,7 +165,9 @@ class Gate:
             name, sql.SQL(event.upper()), table.identifier, rest, self._object, sql.Literal(" ".join(map(str, key)))
         )
         always = sql.SQL("ALTER TABLE {} ENABLE ALWAYS TRIGGER {}").format(table.identifier, name)
-        yield from (Statement(sql=create, locks=locks), Statement(sql=always, locks=locks))
+        yield Statement(sql=create, locks=locks)
+        if not self.at_target:
+            yield Statement(sql=always, locks=locks)
 
     def _trigger_name(self, event: str) -> str:
         return f"~{self.move.object_name}_{event}"
@@ -185,8 +198,8 @@ class Gate:
         """Whether each of the tables has all triggers."""
         row = connection.execute(
             "SELECT pg_catalog.count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid"
-            " WHERE p.pronamespace = 'tenantry'::regnamespace AND p.proname = %s AND t.tgenabled = 'A'",
-            [self.move.object_name],
+            " WHERE p.pronamespace = 'tenantry'::regnamespace AND p.proname = %s AND t.tgenabled = %s",
+            [self.move.object_name, "O" if self.at_target else "A"],
         ).fetchone()
         return row is not None and row[0] == len(tables) * (len(_EVENTS) + 1)
 
@@ -208,7 +221,7 @@ class Gate:
         session.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", [self.key])
 
     def record(self) -> sql.Composed:
-        """The statement from which on keys are recorded; to be run while the gate is closed."""
+        """The statement from which on keys are recorded; at the source to be run while the gate is closed."""
         return self._set(RECORDING)
 
     def close_for_good(self) -> sql.Composed:

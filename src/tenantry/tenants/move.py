@@ -107,6 +107,26 @@ class MoveSide:
     def connection(self) -> Connection:
         return self.scope.connection
 
+    @property
+    def gate(self) -> Gate:
+        return Gate(move=self.move)
+
+    def install_gate(self) -> None:
+        tables = tuple(self.scope.selection.tables.values())
+        if self.gate.complete(self.connection, tables):
+            return
+        with self.connection.transaction():
+            for statement in self.gate.create():
+                self.connection.execute(sql.Composed([statement]))
+        for table in tables:
+            found = read_table(self.connection, table.name, table.column)
+            self.change(table.name, self.gate.triggers(table, () if found is None else found.key))
+
+    def drop_gate(self) -> None:
+        for name in self.gate.tables(self.connection):
+            self.change(name, self.gate.drop_triggers(name))
+        self.gate.drop(self.connection)
+
     def set_identities(self, tables: Sequence[SelectedTable]) -> None:
         """Give those tables another replica identity of which the record has the earlier one."""
         for table in tables:
@@ -117,7 +137,13 @@ class MoveSide:
                 self.change(table.name, [Statement(sql=statement, locks=_alone(table.name))])
 
     def restore_identities(self) -> None:
+        """Those that no other move needs, which has the same earlier one in its record."""
+        others = {
+            oid for move in Moves(self.connection).unfinished() if move.id != self.move.id for oid in move.identities
+        }
         for oid, before in self.move.identities.items():
+            if oid in others:
+                continue
             found = identity_restored(self.connection, int(oid), before)
             if found is not None:
                 name, statement = found
@@ -146,11 +172,7 @@ class MoveSide:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSide(MoveSide):
-    """What a move makes and removes at its source."""
-
-    @property
-    def gate(self) -> Gate:
-        return Gate(move=self.move)
+    """What a move makes and removes at its source alone."""
 
     def drop_slots(self, names: Sequence[str]) -> None:
         """Drop replication slots, whose senders are ended. Raises Failed if one stays in use."""
@@ -160,11 +182,6 @@ class SourceSide(MoveSide):
                 if time.monotonic() - begun > SLOT_SECONDS:
                     raise Failed(f"The replication slot {slot} at the source is still in use", remedy=CONTINUES)
                 time.sleep(LOOK_SECONDS)
-
-    def drop_gate(self) -> None:
-        for name in self.gate.tables(self.connection):
-            self.change(name, self.gate.drop_triggers(name))
-        self.gate.drop(self.connection)
 
     def abandon(self) -> None:
         """Undo a move at the source alone, since its target is lost: with the slots by which that has copied tables."""
@@ -234,9 +251,12 @@ class TenantMove:
         """Publish the tenant's rows and copy them to the target, which then follows. Raises Interrupted after a stop,
         Failed if replication fails."""
         connection, name = self.source.connection, self.move.object_name
+        self.side.install_gate()
         # A server that has crashed between closing the gate for good and recording the switch.
-        self._install_gate()
         connection.execute(self.gate.reopen())
+        for there in self._target_side():
+            there.install_gate()
+            there.connection.execute(there.gate.record())
         if not has_publication(connection, name):
             # Before the publication, for otherwise UPDATE would fail, of every tenant.
             self.side.set_identities(self.checks.tables)
@@ -268,10 +288,12 @@ class TenantMove:
                 stack.enter_context(closing(connect(scope.session.target, purpose=f"{self.source.run} comparison")))
                 for scope in (self.source, self.target)
             )
-            yield Comparison(
+            comparison = Comparison(
                 checks=self.checks, gate=self.gate, here=here, there=there, lock_timeout=self.policy.timeout,
                 look=self._look,
             )  # fmt: skip
+            comparison.forget()
+            yield comparison
 
     def _approach(self, comparison: Comparison) -> None:
         """Pauses and comparisons, until so little is left to compare that it fits into a pause, which is the last."""
@@ -279,6 +301,9 @@ class TenantMove:
         deadline, before = time.monotonic() + budget, float("inf")
         while True:
             self._wait("caught up", self._caught_up)
+            if comparison.floor is not None:
+                # It may have taken long.
+                self._refuse(list(self.checks.shared()))
             try:
                 if self._try(comparison):
                     return
@@ -307,23 +332,13 @@ class TenantMove:
             if not last and not begins:
                 comparison.refuse_whole(self.max_pause / 2)
             self._say(f"writes of {self.tenant.slug} are refused for at most {duration(self.max_pause)}")
+            self._note_slug()
             self._pause(comparison, last=last)
             if not last:
                 what = "all rows are" if begins else "the rows written meanwhile are"
                 self._say(f"writes go on after {self.result.pause:.2f} s, and {what} compared")
                 _refuse_differing(comparison.compare())
             return last
-
-    def _install_gate(self) -> None:
-        connection = self.source.connection
-        if self.gate.complete(connection, self.checks.tables):
-            return
-        with connection.transaction():
-            for statement in self.gate.create():
-                connection.execute(sql.Composed([statement]))
-        for table in self.checks.tables:
-            found = read_table(connection, table.name, table.column)
-            self.side.change(table.name, self.gate.triggers(table, () if found is None else found.key))
 
     def _publish(self) -> None:
         key = self.tenant.key
@@ -384,6 +399,7 @@ class TenantMove:
         else:
             return
         # Outside the handler: the driver's error may contain the DSN.
+        self.checks.refuse_changed()
         raise failure
 
     def _copied(self) -> str | None:
@@ -428,13 +444,22 @@ class TenantMove:
     def _refuse_unlike(self) -> None:
         """Whatever may have changed on either side since the beginning."""
         self.checks.refuse_changed()
-        problems = [*self.checks.shared(), *self.checks.broken_references(), *self.checks.referring()]
+        self._refuse([*self.checks.shared(), *self.checks.broken_references(), *self.checks.referring()])
+
+    def _refuse(self, problems: Sequence[str]) -> None:
         if problems:
             raise Refused(
                 f"The target cannot take over the tenant: {problems[0]}",
-                remedy="Correct that at the target, then run the same command again; or end the move by --abort.",
+                remedy="Correct what is named, then run the same command again; or end the move by --abort.",
                 details=problems[1:],
             )
+
+    def _note_slug(self) -> None:
+        """The record that stays at the source says where the tenant is, by its present slug."""
+        for tenant in self.source.tenant_rows.read():
+            if tenant.key == self.tenant.key:
+                for scope in (self.source, self.target):
+                    Moves(scope.connection).rename(self.move, tenant.slug)
 
     # --- the pause
 
@@ -533,10 +558,14 @@ class TenantMove:
         with target.transaction():
             Moves(target).change(arrived, "switched")
             Moves(target).forget_departed(self.tenant.key, but=arrived)
+            if (gate := Gate(move=arrived)).tables(target):
+                # Its application writes there now.
+                target.execute(gate.reopen())
         self._end_replication()
         self.side.restore_identities()
         for there in self._target_side():
             there.restore_identities()
+            there.drop_gate()
         problems = list(self.checks.broken_references())
         if problems:
             raise Refused(
@@ -589,6 +618,7 @@ class TenantMove:
         self._end_replication()
         for there in self._target_side():
             there.restore_identities()
+            there.drop_gate()
         if removal is not None:
             deleted = self._remove(removal)
             arrived = Moves(target).find(self.move.id)

@@ -28,6 +28,7 @@ from tenantry.postgres.replication import (
     is_session_of,
     read_capacity,
     read_columns,
+    read_referring_keys,
     read_table,
 )
 from tenantry.tenants.removal import TenantRemoval
@@ -165,28 +166,51 @@ class MoveChecks:
 
     def changed_columns(self) -> Iterator[str]:
         """Columns that one side has now and the other does not: since the beginning somebody has changed a table."""
-        names = [table.name for table in self.tables]
         missing: set[Name] = set()
         found = []
         for side, scope in self._sides:
-            columns = read_columns(scope.connection, names)
-            gone = [name for name in names if name not in columns]
+            columns = self._columns(scope)
+            gone = [table.name for table in self.tables if table.name not in columns]
             yield from (f"the {side} has no table {name} any more" for name in gone)
             missing.update(gone)
-            found.append({text for name, texts in columns.items() for text in texts})
+            found.append({text for name, texts in columns.items() for text in texts.values()})
         here, there = found
         for text in sorted((here - there) | (there - here)):
             if not any(text.startswith(f"{name}.") for name in missing):
                 yield f"the {'target' if text in here else 'source'} does not have the column {text}"
 
+    def _columns(self, scope: TenantScope) -> dict[Name, dict[str, str]]:
+        return read_columns(scope.connection, [table.name for table in self.tables])
+
+    def _new_since(self) -> Iterator[str]:
+        """What this run does not know of, because it came after the schema was read."""
+        for side, scope in self._sides:
+            for name, columns in self._columns(scope).items():
+                known = {column.name for column in scope.selection.schema.tables[name].columns}
+                yield from (f"the {side} has the column {columns[one]}" for one in sorted(columns.keys() - known))
+        schema = self.source.selection.schema
+        keys = {(name, key.name) for name, table in schema.tables.items() for key in table.foreign_keys}
+        for name, key, parent in read_referring_keys(self.source.connection, [table.name for table in self.tables]):
+            # Between tables with rows of tenants, keys contain the tenant.
+            if (name, key) not in keys and name not in self.source.selection.tables:
+                yield f"the foreign key {quoted(key)} of {name} leads to {parent}"
+
     def refuse_changed(self) -> None:
-        """Raises Refused if the tables of both sides have other columns by now."""
-        found = list(self.changed_columns())
+        """Raises Refused if the tables of both sides have other columns by now, or if there are columns or references
+        of which this run does not know."""
+        found = list(self._new_since())
+        if not (unlike := list(self.changed_columns())) and found:
+            raise Refused(
+                f"The tables were changed while this run went on: {found[0]}",
+                remedy="Run the same command again: it reads the schema anew.",
+                details=found[1:],
+            )
+        found = unlike
         if found:
             raise Refused(
                 f"The tables are not the same on both sides any more: {found[0]}",
-                remedy="Apply the same change of the schema on the other side, or undo it; then run the same command"
-                " again. Or end the move by --abort.",
+                remedy="Change the tables at the target so that they are like those at the source, then run the same"
+                " command again. Or undo the change where it was made; or end the move by --abort.",
                 details=found[1:],
             )
 
@@ -241,18 +265,17 @@ class MoveChecks:
     def _sum(scope: TenantScope, name: Name, relation: sql.Composable) -> tuple[int, str]:
         with scope.connection.transaction():
             set_stable_text_format(scope.connection)
-            row = scope.connection.execute(checksum(relation, scope.copy(name).columns)).fetchone()
+            row = scope.connection.execute(checksum(relation, scope.copied(name))).fetchone()
         assert row is not None
         return row[0], row[1]
 
     def _first_difference(self, name: Name, relation: sql.Composable) -> str:
         """The key of a row that only one side has in this form, in words; empty if the table has no primary key."""
-        copy = self.source.copy(name)
         key = self.source.selection.schema.tables[name].primary_key
         if not key:
             return ""
         query = sql.SQL("SELECT pg_catalog.md5({}), {} FROM {} AS t ORDER BY 1, 2").format(
-            row_text("t", copy.columns), key_text(key, "t"), relation
+            row_text("t", self.source.copied(name)), key_text(key, "t"), relation
         )
         with ExitStack() as stack:
             found = []

@@ -5,6 +5,8 @@ compared in these, at leisure. From that pause on the triggers of the gate recor
 If many are, those are compared in the same way, from the snapshots of another short pause; in the last pause only the
 few that are left. So a pause depends on what is written, and not on the number of the tenant's rows.
 
+What sessions of the target have written to the tenant's rows there is compared in each round.
+
 Rows of a table without a usable key, whose replica identity is FULL, cannot be found one by one: if any of them is
 written meanwhile, the tenant's rows of that table are compared once more in the last pause.
 """
@@ -15,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -98,6 +100,11 @@ class Comparison:
         keyed, whole = self._left()
         return keyed + sum(whole.values())
 
+    def forget(self) -> None:
+        """Forget what was recorded and committed before all rows are compared."""
+        for _, _, scope in self._sides:
+            scope.connection.execute(sql.SQL("DELETE FROM {}").format(self.gate.changes))
+
     def refuse_whole(self, most: float) -> None:
         """Raises Refused if comparing tables without a usable key alone takes longer than `most` seconds."""
         _, whole = self._left()
@@ -115,15 +122,22 @@ class Comparison:
         query = sql.SQL(
             "SELECT relation::bigint, pg_catalog.count(*), pg_catalog.bool_or(key IS NULL) FROM {} WHERE id > {}"
             " GROUP BY relation"
-        ).format(self.gate.changes, sql.Literal(self.floor or 0))
+        )
         keyed, whole = 0.0, {}
-        for oid, count, unknown in self.checks.source.connection.execute(query).fetchall():
-            found = self._table(oid)
-            if found is not None and unknown:
-                whole[found[0].name] = self.seconds.get(found[0].name, 0.0)
-            else:
-                keyed += count * self.per_key
+        for _, _, scope in self._sides:
+            since = query.format(self.gate.changes, sql.Literal(self._since(scope)))
+            for oid, count, unknown in scope.connection.execute(since).fetchall():
+                found = self._table(scope, oid)
+                if found is not None and unknown:
+                    whole[found[0].name] = self.seconds.get(found[0].name, 0.0)
+                else:
+                    keyed += count * self.per_key
         return keyed, whole
+
+    def _since(self, scope: TenantScope) -> int:
+        """The number of the last change of a side that need not be compared again. At the target, where the gate was
+        never closed, one with a lower number may be committed later."""
+        return 0 if scope is self.checks.target else self.floor or 0
 
     # --- snapshots
 
@@ -155,11 +169,13 @@ class Comparison:
     def _refuse_changed(self) -> None:
         self.checks.refuse_changed()
         source = self.checks.source
-        if not self.gate.complete(source.connection, self.checks.tables):
-            raise Refused(
-                f"Triggers of the move {self.gate.move.id} were disabled or dropped at the source",
-                remedy="Run the same command again: it creates them, and compares all rows.",
-            )
+        for side, _, scope in self._sides:
+            gate = Gate(move=replace(self.gate.move, side="source" if scope is source else "target"))
+            if not gate.complete(scope.connection, tuple(scope.selection.tables.values())):
+                raise Refused(
+                    f"Triggers of the move {self.gate.move.id} were disabled or dropped at the {side}",
+                    remedy="Run the same command again: it creates them, and compares all rows.",
+                )
         found = (
             read_structure(source.connection, self._names(source)),
             read_structure(self.checks.target.connection, self._names(self.checks.target)),
@@ -250,20 +266,22 @@ class Comparison:
 
     def _sum(self, connection: Connection, scope: TenantScope, table: SelectedTable, written: Written | None) -> Sum:
         """The number and the checksum of the tenant's rows, or of those that were written."""
-        copy, key = scope.copy(table.name), self.checks.tenant.key
+        columns, key = scope.copied(table.name), self.checks.tenant.key
         rows, condition = table.rows, table.belongs(key)
         # What is set here ends here.
         with connection.transaction(force_rollback=True):
             if written is not None:
-                columns = read_key_columns(connection, table.name, written.columns)
-                if len(columns) != len(written.columns):
+                by = read_key_columns(connection, table.name, written.columns)
+                if len(by) != len(written.columns):
                     raise Failed(
                         f"{table.name} has no unique key ({', '.join(written.columns)}) any more",
                         remedy="Run the same command again: it compares all rows.",
                     )
                 connection.execute(PLANNER)
+                # In base types: a check of a domain has nothing to say here.
+                types = {column.name: column.type for column in columns}
                 lists = [list(values) for values in zip(*written.keys, strict=True)]
-                names = [sql.Identifier(f"key {number}") for number in range(len(columns))]
+                names = [sql.Identifier(f"key {number}") for number in range(len(by))]
                 rows = sql.SQL("ROWS FROM ({}) AS written ({}) JOIN {} AS t ON {}").format(
                     sql.SQL(", ").join(
                         sql.SQL("pg_catalog.unnest({}::text[])").format(sql.Literal(values)) for values in lists
@@ -272,15 +290,15 @@ class Comparison:
                     sql.SQL(" AND ").join(
                         sql.SQL("t.{} OPERATOR({}.{}) written.{}::{}").format(
                             sql.Identifier(column.name), sql.Identifier(column.operator[0]), raw(column.operator[1]),
-                            name, raw(column.type),
+                            name, raw(types[column.name]),
                         )
-                        for column, name in zip(columns, names, strict=True)
+                        for column, name in zip(by, names, strict=True)
                     ),
                 )  # fmt: skip
             else:
                 rows = sql.SQL("{} AS t").format(rows)
-            relation = sql.SQL("(SELECT {} FROM {} WHERE {})").format(selected(copy.columns), rows, condition)
-            row = connection.execute(checksum(relation, copy.columns)).fetchone()
+            relation = sql.SQL("(SELECT {} FROM {} WHERE {})").format(selected(columns), rows, condition)
+            row = connection.execute(checksum(relation, columns)).fetchone()
         assert row is not None
         return row[0], row[1]
 
@@ -304,12 +322,19 @@ class Comparison:
 
     def _written(self) -> Iterator[Written]:
         """What the snapshots have that was written since the last comparison, in batches."""
-        since = sql.SQL("FROM {} WHERE id > {} AND id <= {}").format(
-            self.gate.changes, sql.Literal(self.floor), sql.Literal(self.ceiling)
-        )
+        for _, connection, scope in self._sides:
+            most = (
+                sql.SQL("AND id <= {}").format(sql.Literal(self.ceiling))
+                if scope is self.checks.source
+                else sql.SQL("")
+            )
+            since = sql.SQL("FROM {} WHERE id > {} {}").format(self.gate.changes, sql.Literal(self._since(scope)), most)
+            yield from self._written_at(connection, scope, since)
+
+    def _written_at(self, connection: Connection, scope: TenantScope, since: sql.Composable) -> Iterator[Written]:
         relations = sql.SQL("SELECT relation::bigint, pg_catalog.bool_or(key IS NULL) {} GROUP BY 1 ORDER BY 1")
-        for oid, unknown in self.here.execute(relations.format(since)).fetchall():
-            found = self._table(oid)
+        for oid, unknown in connection.execute(relations.format(since)).fetchall():
+            found = self._table(scope, oid)
             if found is None:
                 raise Failed(
                     f"The table with the OID {oid} is not a table of the move any more",
@@ -320,7 +345,7 @@ class Comparison:
                 yield Written(table=table, columns=(), keys=(), whole=True)
                 continue
             keys = sql.SQL("SELECT DISTINCT key {} AND relation = {}").format(since, sql.Literal(oid))
-            with self.here.cursor("tenantry_keys") as cursor:
+            with connection.cursor("tenantry_keys") as cursor:
                 cursor.execute(keys)
                 while batch := cursor.fetchmany(BATCH):
                     yield Written(table=table, columns=columns, keys=[key for (key,) in batch], whole=False)
@@ -334,15 +359,16 @@ class Comparison:
     def _names(self, scope: TenantScope) -> list[Name]:
         return list(scope.selection.tables)
 
-    def _table(self, oid: int) -> tuple[SelectedTable, tuple[str, ...]] | None:
-        found = self._keys.get(oid)
+    def _table(self, scope: TenantScope, oid: int) -> tuple[SelectedTable, tuple[str, ...]] | None:
+        keys = self._keys[0 if scope is self.checks.source else 1]
+        found = keys.get(oid)
         if found is None or (table := self.checks.source.selection.tables.get(found[0])) is None:
             return None
         return table, found[1]
 
     @cached_property
-    def _keys(self) -> Mapping[int, tuple[Name, tuple[str, ...]]]:
-        return read_recorded_keys(self.checks.source.connection, self.gate.move.object_name)
+    def _keys(self) -> tuple[Mapping[int, tuple[Name, tuple[str, ...]]], ...]:
+        return tuple(read_recorded_keys(scope.connection, self.gate.move.object_name) for _, _, scope in self._sides)
 
     def _say(self, text: str) -> None:
         move = self.gate.move

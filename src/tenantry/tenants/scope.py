@@ -88,6 +88,10 @@ class TenantScope:
         """The columns of a table that are exported: all except generated ones."""
         return source(self.selection.schema, name, managed={}, created=frozenset())
 
+    def copied(self, name: Name) -> tuple[CopiedColumn, ...]:
+        """The same columns by name: tables of two databases may have them in another order."""
+        return tuple(sorted(self.copy(name).columns, key=lambda column: column.name))
+
     def count(self, table: SelectedTable, condition: sql.Composable) -> int:
         """The rows `t` of a table for which a condition holds."""
         query = sql.SQL("SELECT pg_catalog.count(*) FROM {} AS t WHERE {}").format(table.rows, condition)

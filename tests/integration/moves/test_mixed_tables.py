@@ -12,7 +12,7 @@ from daily import daily
 from moves.applications import Application, check, working
 from moves.conftest import Pair, build, left, rows_of, spec_text
 from servers import Database, Server
-from tenantry import MoveOptions, move_tenant, validate
+from tenantry import move_tenant, validate
 from tenantry.errors import ExitStatus, Refused
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
@@ -78,32 +78,32 @@ def rows(database: Database, slug: str) -> dict[str, list[str]]:
     return rows_of(database, slug, tables=ALL_TABLES)
 
 
-def test_there_and_back(mixed_pair: Pair) -> None:
-    """The tenant's rows move, those of all tenants stay on both sides; rows that refer to them find them there."""
-    source, target = mixed_pair.source, mixed_pair.target
+def test_there_and_back(template: Callable[..., Database], other_server: Server) -> None:
+    """An empty target gets the sentinel tenant and the rows of all tenants, once; these stay on both sides. The tenant's
+    rows move, those included that refer to rows of all tenants, while it writes."""
+    source, target = template("mixed source", mixed), other_server.create(f"mixed_empty_{os.getpid()}")
+    pair = Pair(source=source, target=target, spec=Spec.parse(spec_text() + MIXED))
     before, everybodys = rows(source, "two"), rows(source, EVERYBODY)
     assert all(before.values())
     assert [len(everybodys[name]) for name in ("kinds", "hints", "uses")] == [2, 2, 0]
-    mine = [Application(pair=mixed_pair, slug="two") for _ in range(2)]
+    mine = [Application(pair=pair, slug="two") for _ in range(2)]
     with working(*mine):
-        mixed_pair.move("two")
+        pair.move("two", init=True)
         assert not any(rows(source, "two").values())
         assert rows(target, EVERYBODY) == rows(source, EVERYBODY) == everybodys
         there = rows(target, "two")
-        mixed_pair.move("two", back=True)
+        pair.move("two", back=True)
     for one in mine:
         check(one)
-    assert {name: there[name] for name in ("kinds", "uses", "hints", "notes")} == {
-        name: before[name] for name in ("kinds", "uses", "hints", "notes")
-    }
-    assert {name: rows(source, "two")[name] for name in ("kinds", "uses", "hints")} == {
-        name: before[name] for name in ("kinds", "uses", "hints")
-    }
-    assert rows(target, EVERYBODY) == rows(source, EVERYBODY) == everybodys
+    for name in ("kinds", "uses", "hints", "notes"):
+        assert there[name] == rows(source, "two")[name] == before[name]
+    pair.move("one", init=True)
+    assert rows(target, EVERYBODY) == rows(source, EVERYBODY) == everybodys, "they are copied once"
     assert left(source, target) == []
     for database in (source, target):
-        verdict = validate(Target(database.dsn), mixed_pair.spec)
+        verdict = validate(Target(database.dsn), pair.spec)
         assert verdict.exit_status is ExitStatus.DONE, [one for one in verdict.findings if one.severity.serious]
+    other_server.drop(target)
 
 
 @pytest.mark.parametrize(
@@ -126,29 +126,13 @@ def test_rows_of_all_tenants_differ(statement: str, undo: str, message: str, mix
     assert left(mixed_pair.source, mixed_pair.target) == []
     mixed_pair.target.execute(undo)
     with pytest.raises(Refused) as caught:
-        mixed_pair.move("two", at=[("the copy begins", lambda: mixed_pair.target.execute(statement))])
+        mixed_pair.move("two", at=[("the rows were the same", lambda: mixed_pair.target.execute(statement))])
     assert message in "\n".join((caught.value.message, *caught.value.details))
     mixed_pair.abort("two")
     assert left(mixed_pair.source, mixed_pair.target) == []
 
 
-def test_init(mixed_pair: Pair, other_server: Server) -> None:
-    """An empty target gets the rows of all tenants, and the sentinel tenant."""
-    source, empty = mixed_pair.source, other_server.create(f"mixed_empty_{os.getpid()}")
-    before, everybodys = rows(source, "two"), rows(source, EVERYBODY)
-    here, there = Target(source.dsn), Target(empty.dsn)
-    move_tenant(here, mixed_pair.spec, "two", there, MoveOptions(init=True))
-    assert (rows(empty, "two"), rows(empty, EVERYBODY)) == (before, everybodys)
-    move_tenant(here, mixed_pair.spec, "one", there, MoveOptions(init=True))
-    assert rows(empty, EVERYBODY) == everybodys, "they are copied once"
-    verdict = validate(there, mixed_pair.spec)
-    assert verdict.exit_status is ExitStatus.DONE, [one for one in verdict.findings if one.severity.serious]
-    move_tenant(there, mixed_pair.spec, "two", here)
-    assert rows(source, "two") == before
-    assert left(source, empty) == []
-    other_server.drop(empty)
-
-
+@pytest.mark.nightly
 def test_before_the_phase_distribute(template: Callable[..., Database], mixed_pair: Pair) -> None:
     """Rows of all tenants without a tenant, as they are until the phase distribute: such a database is not prepared."""
 

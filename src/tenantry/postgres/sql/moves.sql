@@ -42,6 +42,9 @@ RETURNING id, side, run, tenant, slug, location, server, state, identities, paus
 -- name: change
 UPDATE tenantry.moves SET state = %(state)s, changed_at = pg_catalog.clock_timestamp() WHERE id = %(id)s
 
+-- name: rename
+UPDATE tenantry.moves SET slug = %(slug)s WHERE id = %(id)s AND slug <> %(slug)s
+
 -- name: paused
 UPDATE tenantry.moves SET pauses = pauses + 1, changed_at = pg_catalog.clock_timestamp() WHERE id = %(id)s
 

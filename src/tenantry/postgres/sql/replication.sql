@@ -118,12 +118,22 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %(pid)s AND a
                AND datname = pg_catalog.current_database())
 
 -- name: columns
--- The columns of a table now, each as one text.
-SELECT pg_catalog.format('%%I %%s%%s%%s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
+-- The columns of a table now: the name of each, and what it is as one text.
+SELECT a.attname::text,
+       pg_catalog.format('%%I %%s%%s%%s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
                          CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END,
                          CASE WHEN a.attgenerated <> '' THEN ' GENERATED' ELSE '' END)
 FROM pg_catalog.pg_attribute a
 WHERE a.attrelid = pg_catalog.to_regclass(%(name)s) AND a.attnum > 0 AND NOT a.attisdropped
+
+-- name: referring_keys
+-- The foreign keys that lead to these tables: table and name of each, and where it leads to.
+SELECT n.nspname::text, c.relname::text, k.conname::text, given.name
+FROM pg_catalog.unnest(%(names)s::text[]) AS given (name)
+JOIN pg_catalog.pg_constraint k ON k.confrelid = pg_catalog.to_regclass(given.name) AND k.contype = 'f'
+  AND k.conparentid = 0
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ORDER BY 1, 2, 3
 
 -- name: structure
 -- Whatever of these tables could make a comparison of their rows invalid if it changes: their storage, which TRUNCATE
@@ -156,8 +166,8 @@ JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n O
 WHERE p.pronamespace = 'tenantry'::regnamespace AND p.proname = %(function)s AND (t.tgtype & 4) <> 0
 
 -- name: key_columns
--- The columns of a unique key: the type of each, and the operator by which an index compares it.
-SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), n.nspname::text, o.oprname::text
+-- The columns of a unique key, and the operator by which an index compares each.
+SELECT a.attname::text, n.nspname::text, o.oprname::text
 FROM pg_catalog.unnest(%(columns)s::text[]) WITH ORDINALITY AS given (name, place)
 JOIN pg_catalog.pg_attribute a ON a.attrelid = pg_catalog.to_regclass(%(table)s) AND a.attname = given.name
 CROSS JOIN LATERAL (
