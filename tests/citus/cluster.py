@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -72,9 +72,26 @@ class CitusCluster:
             self.drop(name)
 
     def drop(self, name: str) -> None:
+        """Whatever an interrupted distribution has left in it: subscriptions keep a database of the coordinator."""
+        for place in self.places:
+            with suppress(psycopg.OperationalError), psycopg.connect(self.dsn(name, place), autocommit=True) as inside:
+                query = (
+                    "SELECT subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid"
+                    " WHERE d.datname = current_database()"
+                )
+                for (subscription,) in inside.execute(query).fetchall():
+                    named = sql.Identifier(subscription)
+                    inside.execute(sql.SQL("ALTER SUBSCRIPTION {} DISABLE").format(named))
+                    inside.execute(sql.SQL("ALTER SUBSCRIPTION {} SET (slot_name = NONE)").format(named))
+                    inside.execute(sql.SQL("DROP SUBSCRIPTION {}").format(named))
         for place in self.places:
             with psycopg.connect(self.dsn("postgres", place), autocommit=True) as connection:
                 connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+                # They belong to the server, and the next distribution makes one of the same name, as do those of others.
+                left = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'citus\\_shard\\_split\\_subscription\\_role%'"
+                for (role,) in connection.execute(left).fetchall():
+                    with suppress(psycopg.errors.DependentObjectsStillExist):
+                        connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
 
     def drop_role(self, name: str) -> None:
         for place in self.places:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.citus
 PREPARE = MigrateOptions(until=Phase.DISTRIBUTE, prepare=True, force=True, backup=BackupKind.NONE)
 DISTRIBUTE = MigrateOptions(until=Phase.DISTRIBUTE, force=True, backup=BackupKind.NONE)
 GOLDEN = Path(__file__).parents[1] / "acceptance" / "golden"
-Make = Callable[[str], Business]
+Make = Callable[..., Business]
 
 
 def distributed(database: Database) -> dict[str, str | None]:

@@ -8,7 +8,16 @@ from dataclasses import replace
 from tenantry.backups.create import BackupOptions
 from tenantry.cli import options
 from tenantry.cli.fixing import ApplicationDsn, FixIssues, show_corrections
-from tenantry.cli.migrate import Force, Prepare, Until, Workers, prepared, show_preview
+from tenantry.cli.migrate import (
+    Concurrently,
+    Force,
+    Prepare,
+    Until,
+    Workers,
+    prepared,
+    show_preview,
+    while_writers_go_on,
+)
 from tenantry.cli.observed import watched
 from tenantry.cli.progress import watching
 from tenantry.cli.runner import target
@@ -29,7 +38,8 @@ from tenantry.postgres.connect import Target, resolve_target
 
 
 def full(
-    terminal: Terminal, until: Until = Phase.ISOLATE, prepare: Prepare = False, dry_run: options.DryRun = False,
+    terminal: Terminal, until: Until = Phase.ISOLATE, prepare: Prepare = False,
+    concurrently: Concurrently = False, dry_run: options.DryRun = False,
     force: Force = False, workers: Workers = 2, backup: options.Backup = None, dump_dir: options.DumpDir = None,
     free_space: options.FreeSpace = None, lock_timeout: options.LockTimeout = None,
     lock_budget: options.LockBudget = None, tables: Tables = None, samples: Samples = SAMPLES,
@@ -41,7 +51,9 @@ def full(
     are skipped.
     """
     migrating = MigrateOptions(
-        until=until, prepare=prepared(until, prepare), force=force, workers=workers, free_space=free_space,
+        until=until, prepare=prepared(until, prepare),
+        concurrently=while_writers_go_on(until, concurrently, prepare=prepare), force=force, workers=workers,
+        free_space=free_space,
         lock_timeout=lock_timeout, lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
     spec = terminal.spec()

@@ -32,6 +32,10 @@ Prepare = Annotated[
         "--prepare", help="With --until distribute: only the steps that plain PostgreSQL can do, none of the engine."
     ),
 ]
+Concurrently = Annotated[
+    bool,
+    typer.Option("--concurrently", help="With --until distribute: writers of a table go on while it is distributed."),
+]
 Force = Annotated[
     bool,
     typer.Option(
@@ -45,6 +49,7 @@ def migrate(
     terminal: Terminal,
     until: Until = Phase.ISOLATE,
     prepare: Prepare = False,
+    concurrently: Concurrently = False,
     dry_run: options.DryRun = False,
     force: Force = False,
     workers: Workers = 2,
@@ -61,7 +66,9 @@ def migrate(
     backfill, enforce, isolate, contract, distribute. A dry run exits as the run would, with 4 if that would be refused.
     """
     chosen = MigrateOptions(
-        until=until, prepare=prepared(until, prepare), force=force, workers=workers, free_space=free_space,
+        until=until, prepare=prepared(until, prepare),
+        concurrently=while_writers_go_on(until, concurrently, prepare=prepare), force=force, workers=workers,
+        free_space=free_space,
         lock_timeout=lock_timeout, lock_budget=lock_budget, backup=backup, dump_folder=dump_dir,
     )  # fmt: skip
     spec = terminal.spec()
@@ -80,6 +87,17 @@ def prepared(until: Phase, prepare: bool) -> bool:
         raise UsageError(f"--prepare is about the phase distribute, and the run ends after {until}",
                          remedy="Say --until distribute --prepare, or leave --prepare out.")  # fmt: skip
     return prepare
+
+
+def while_writers_go_on(until: Phase, concurrently: bool, *, prepare: bool) -> bool:
+    """Raises UsageError for --concurrently if the run distributes nothing."""
+    if concurrently and until is not Phase.DISTRIBUTE:
+        raise UsageError(f"--concurrently is about the phase distribute, and the run ends after {until}",
+                         remedy="Say --until distribute --concurrently, or leave --concurrently out.")  # fmt: skip
+    if concurrently and prepare:
+        raise UsageError("--prepare distributes no table, so --concurrently has no effect with it",
+                         remedy="Leave out one of the two.")  # fmt: skip
+    return concurrently
 
 
 def show_preview(terminal: Terminal, preview: Preview, *, detailed: bool) -> ExitStatus:

@@ -33,7 +33,7 @@ FINDINGS, UNDECIDED, TABLES, NAMES = 10, 5, 10, 10
 MANNERS = {
     ExecutionMode.TRANSACTION: "", ExecutionMode.VALIDATION: "reads every row, does not block writers",
     ExecutionMode.CONCURRENT: "by itself, outside a transaction", ExecutionMode.BATCHES: "in batches",
-    ExecutionMode.ENGINE: "on all nodes",
+    ExecutionMode.ENGINE: "on all nodes", ExecutionMode.SNAPSHOT: "by itself, on all nodes, while writers go on",
 }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from tenantry.model.evidence import Evidence
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name
 from tenantry.model.ownership import Owned
-from tenantry.model.plan import ExecutionMode, Phase
+from tenantry.model.plan import Phase
 from tenantry.model.wording import counted
 from tenantry.planning import Plan, until_option
 from tenantry.planning.diff import Comparison, State, too_early
@@ -64,9 +64,7 @@ def leaving(comparison: Comparison, steps: Sequence[Step], entries: Mapping[str,
 
 
 def _alone(entry: Entry) -> bool:
-    return any(
-        statement.manner is ExecutionMode.CONCURRENT for statement in from_json(entry.value).revert(entry.before)
-    )
+    return any(statement.manner.alone for statement in from_json(entry.value).revert(entry.before))
 
 
 def contradictions(

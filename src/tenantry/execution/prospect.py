@@ -19,6 +19,7 @@ from tenantry.execution.orphans import (
     leaving,
 )
 from tenantry.execution.preflight import preflight
+from tenantry.execution.preflight.citus import moving
 from tenantry.execution.preflight.distribution import distribution_findings
 from tenantry.execution.rollback.preflight import obstacles
 from tenantry.execution.session import Session
@@ -31,6 +32,7 @@ from tenantry.model.wording import counted
 from tenantry.planning.context import PlanContext
 from tenantry.planning.diff import Comparison, State
 from tenantry.postgres.census import run_census
+from tenantry.postgres.citus import read_concurrent_obstacles, read_one_shard
 from tenantry.steps import Step
 
 
@@ -39,10 +41,11 @@ class MigrateOptions:
     """`workers` fill in parallel; `free_space` in bytes if the server's disk cannot be measured; lock times in seconds,
     None for the spec's. `backup` is the kind of the automatic backup, None for copies of tables up to the spec's size;
     dumps go into `dump_folder`, None for the spec's. `prepare`: the part of the phase distribute that plain PostgreSQL
-    can do."""
+    can do. `concurrently`: tables are distributed while their writers go on."""
 
     until: Phase = Phase.ISOLATE
     prepare: bool = False
+    concurrently: bool = False
     force: bool = False
     workers: int = 2
     free_space: int | None = None
@@ -99,11 +102,25 @@ def prospects(session: Session, options: MigrateOptions, *, exact: bool = True) 
     """Compares plan, journal and catalog, for a run until this phase; `exact` as in execution.existing.survey."""
     comparison = survey(session.connection, session.plan, session.entries, exact=exact)
     plan, entries = session.plan.steps, session.entries
+    steps = tuple(step for step in session.plan.until(options.until) if options.engine or not step.engine)
+    steps = _nonblocking(session, steps, options)
     return Prospect(
-        comparison=comparison, plan=plan,
-        steps=tuple(step for step in session.plan.until(options.until) if options.engine or not step.engine),
+        comparison=comparison, plan=plan, steps=steps,
         leaving=leaving(comparison, plan, entries, options.until),
     )  # fmt: skip
+
+
+def _nonblocking(session: Session, steps: tuple[Step, ...], options: MigrateOptions) -> tuple[Step, ...]:
+    """The steps in the form in which writers go on, on request and for tables that allow it; and for those that an
+    interrupted run has begun to distribute so."""
+    columns = moving(steps)
+    if not columns:
+        return steps
+    chosen = read_one_shard(session.connection, [*columns])
+    if options.concurrently:
+        barred = {one.table for one in read_concurrent_obstacles(session.connection, columns)}
+        chosen |= columns.keys() - barred
+    return tuple(step.nonblocking if step.table in chosen else step for step in steps)
 
 
 def refuse_undecided(session: Session) -> None:
@@ -163,7 +180,7 @@ def risks(session: Session, prospect: Prospect, options: MigrateOptions) -> tupl
         context = PlanContext(spec=session.spec, schema=session.schema, ownership=session.plan.ownership)
         findings += distribution_findings(
             session.connection, context=context, plan=session.plan, pending=prospect.pending,
-            journaled=session.entries, prepare=options.prepare,
+            journaled=session.entries, prepare=options.prepare, concurrently=options.concurrently,
         )  # fmt: skip
     return tuple(accepted(findings, session.spec))
 

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +18,8 @@ import psycopg
 from psycopg import sql
 
 from tenantry.errors import CONTINUES, ConnectionFailed, Failed, Interrupted, Refused, TenantryError
-from tenantry.execution.events import LocksRefused, Observer, StatementRan, StepEvent, ignore
+from tenantry.execution.concurrent_move import Connect, move_concurrently
+from tenantry.execution.events import LocksRefused, Notice, Observer, StatementRan, StepEvent, ignore
 from tenantry.execution.existing import MISSING
 from tenantry.execution.message import OwnStatement
 from tenantry.execution.transaction import (
@@ -26,6 +27,7 @@ from tenantry.execution.transaction import (
     LockPolicy,
     Outcome,
     OwnStatements,
+    fetch_bool,
     run_autocommit,
     run_in_transaction,
 )
@@ -38,6 +40,7 @@ from tenantry.postgres.journal import Entry, Journal
 from tenantry.postgres.owner_context import reads_catalog_only
 from tenantry.postgres.transient_errors import failed
 from tenantry.steps import Backfill, Step, from_json, to_json
+from tenantry.steps.citus_concurrent_move import ConcurrentMove
 
 RunBackfill = Callable[[Backfill], int]
 """Runs a backfill and returns the number of rows that it changed."""
@@ -65,6 +68,10 @@ class JournalState:
         return cls(entries=entries, enders=enders(entries), fills=fills)
 
 
+def no_connection(purpose: str) -> psycopg.Connection[Any]:
+    raise AssertionError(f"these steps need no session for {purpose}")
+
+
 @dataclass(slots=True, kw_only=True)
 class Runner:
     """Runs a list of steps over one connection, which must be direct and in autocommit mode."""
@@ -74,6 +81,8 @@ class Runner:
     run: str
     patience: LockPolicy = field(default_factory=LockPolicy)
     backfill: RunBackfill
+    connect: Connect = field(default=no_connection)
+    """For further sessions of the run."""
     observer: Observer = ignore
     stop: threading.Event = field(default_factory=threading.Event)
     cancellation: Cancellation = field(init=False)
@@ -124,6 +133,7 @@ class Runner:
             entry = entries.get(step.key)
             if self.state(step, entry, over).in_force:
                 if entry is not None and entry.state == "running" and step.key not in over:
+                    self._left_uncompared(entry)
                     self.journal.finish(step.key, self.definition(step))
                 if entry is not None and entry.state != "kept" and (entry.phase != step.phase or changed(step, entry)):
                     self.journal.adopt(key=step.key, phase=step.phase, value=to_json(step), wanted=step.wanted)
@@ -153,10 +163,18 @@ class Runner:
             self.journal.forget(step.key)
         with self.connection.transaction():
             self._begin(step, noted)
-        outcome = self.groups(statements)
+        outcome = self.groups(statements, step.concurrent_move)
         with self.connection.transaction():
             self._finish(step)
         return outcome, None
+
+    def _left_uncompared(self, entry: Entry) -> None:
+        """A run has died between the moment at which rows moved and the end of their comparison."""
+        step = from_json(entry.value)
+        if step.concurrent_move is not None:
+            self.observer(
+                Notice(f"{step.table} was distributed by a run that ended before it had compared all rows")
+            )  # fmt: skip
 
     def _fill(self, step: Backfill, noted: JournalState) -> tuple[Outcome, int]:
         begun = step.key in noted.fills and noted.entries[step.key].state == "running"
@@ -226,10 +244,11 @@ class Runner:
 
     # --- statements
 
-    def groups(self, statements: Sequence[Statement]) -> Outcome:
-        """Statements in their order: those of a transaction together, each of the others separately."""
+    def groups(self, statements: Sequence[Statement], move: ConcurrentMove | None = None) -> Outcome:
+        """Statements in their order: those of a transaction together, each of the others separately. `move` is what
+        one of these does."""
         whole = Outcome()
-        for alone, group in groupby(statements, key=lambda statement: statement.manner is ExecutionMode.CONCURRENT):
+        for alone, group in groupby(statements, key=lambda statement: statement.manner.alone):
             if not alone:
                 part = self.together(tuple(group))
                 whole.waited = max(whole.waited, part.waited)
@@ -237,10 +256,26 @@ class Runner:
                 whole.tries = max(whole.tries, part.tries)
                 continue
             for statement in group:
+                if statement.manner is ExecutionMode.SNAPSHOT:
+                    assert move is not None
+                    self._move(move, statement)
+                    continue
                 with self.cancellation.allowed(self.halt):
                     run_autocommit(self.connection, statement, patience=self.patience, ran=self._ran)
         whole.tries = max(whole.tries, 1)
         return whole
+
+    def _move(self, move: ConcurrentMove, statement: Statement) -> None:
+        if statement.when is not None and not fetch_bool(self.connection, statement.when):
+            return
+
+        def run() -> None:
+            # Writers wait behind it, at the end.
+            brief = replace(self.patience, budget=self.patience.timeout)
+            with self.cancellation.allowed(self.halt):
+                run_autocommit(self.connection, statement, patience=brief, ran=self._ran)
+
+        move_concurrently(self.connection, move, run, self.connect, self.observer)
 
     def together(
         self, statements: Sequence[Statement], prepare: OwnStatements = (), finish: OwnStatements = (), *,

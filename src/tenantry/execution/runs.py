@@ -14,7 +14,7 @@ from tenantry.execution.runner import Runner
 from tenantry.execution.session import Session
 from tenantry.execution.transaction import LockPolicy
 from tenantry.model.run import StepAction
-from tenantry.postgres.connect import Target, connect
+from tenantry.postgres.connect import PinnedConnection, Target, connect
 from tenantry.steps import Backfill
 
 
@@ -57,7 +57,8 @@ def no_fill(fill: Backfill) -> int:
 
 @contextmanager
 def filling(runner: Runner, target: Target, observer: Observer, workers: int) -> Iterator[None]:
-    """Within the block the runner fills with `workers` connections of its own, which its fills share."""
+    """Within the block the runner fills with `workers` connections of its own, which its fills share, and can open
+    others."""
 
     def fill(step: Backfill) -> int:
         result = backfill(
@@ -71,8 +72,11 @@ def filling(runner: Runner, target: Target, observer: Observer, workers: int) ->
         )
         return result.rows
 
-    with closing(FillSessions(lambda purpose: connect(target, run=runner.run, purpose=purpose))) as sessions:
-        runner.backfill = fill
+    def open_connection(purpose: str) -> PinnedConnection:
+        return connect(target, run=runner.run, purpose=purpose)
+
+    with closing(FillSessions(open_connection)) as sessions:
+        runner.backfill, runner.connect = fill, open_connection
         yield
 
 

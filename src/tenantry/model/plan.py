@@ -74,6 +74,14 @@ class ExecutionMode(StrEnum):
     ENGINE = "engine"
     """One transaction in which Citus moves rows or changes shards: waits for locks are short, and retried, while the
     statements may take as long as they need."""
+    SNAPSHOT = "snapshot"
+    """Separately, outside a transaction, with short waits for locks; before it commits, a second session takes a
+    snapshot of the rows that it moves."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether it cannot share a transaction."""
+        return self in (ExecutionMode.CONCURRENT, ExecutionMode.SNAPSHOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

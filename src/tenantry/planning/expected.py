@@ -12,7 +12,7 @@ SECONDS_A_STEP = 0.01
 """For a change of the catalog with its rows in the journal, on a nearby server."""
 ROWS_A_SECOND = {
     ExecutionMode.BATCHES: 30_000, ExecutionMode.CONCURRENT: 500_000, ExecutionMode.VALIDATION: 1_000_000,
-    ExecutionMode.ENGINE: 50_000,
+    ExecutionMode.ENGINE: 50_000, ExecutionMode.SNAPSHOT: 50_000,
 }  # fmt: skip
 """Rates: filled next to a writer by one worker, somewhat less than `make bench` measures; indexed; read; and copied to
 other nodes."""

@@ -131,7 +131,11 @@ class _Reader:
 
     def schema(self, schemas: Sequence[str]) -> Schema:
         chosen = _chosen(schemas, [row["name"] for row in self._rows("schemas")])
-        tables = [row for row in self._rows("tables", schemas=chosen) if _name(row) not in self._ours.created]
+        leftovers = self._leftovers()
+        tables = [
+            row for row in self._rows("tables", schemas=chosen)
+            if _name(row) not in self._ours.created and row["oid"] not in leftovers
+        ]  # fmt: skip
         self._oids = [row["oid"] for row in tables]
         views = self._rows("views", schemas=chosen, tables=self._oids)
         grants = self._grants(views)
@@ -147,6 +151,12 @@ class _Reader:
             preserved=self._ours.preserved,
             search_path=tuple(dict.fromkeys([*self._rows("search_path")[0]["schemas"], *chosen])),
         )
+
+    def _leftovers(self) -> frozenset[int]:
+        """The OIDs of tables that Citus is to drop: its own, from an interrupted distribution of another table."""
+        if not self._rows("has_citus_cleanup")[0]["there"]:
+            return frozenset()
+        return frozenset(row["oid"] for row in self._rows("citus_cleanup"))
 
     def _tables(
         self, rows: list[Row], grants: Mapping[int, tuple[Grant, ...]], executes: Mapping[int, tuple[Executed, ...]]

@@ -61,7 +61,7 @@ def _step(step: Step, statements: Sequence[Statement]) -> str:
 def _statements(statements: Sequence[Statement]) -> Iterator[str]:
     opened = False
     for statement in statements:
-        together = statement.manner is not ExecutionMode.CONCURRENT
+        together = not statement.manner.alone
         if together != opened:
             yield from _begin(statement) if together else ("COMMIT;",)
             opened = together

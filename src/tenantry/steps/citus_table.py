@@ -9,12 +9,13 @@ from psycopg import sql
 
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
-from tenantry.steps.citus_undistribute import sums, undistribution
+from tenantry.steps.citus_concurrent_move import DROP_ANCHOR, ConcurrentMove
+from tenantry.steps.citus_undistribute import single_shard, sums, undistribution
 from tenantry.steps.introspection import body
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
-_SAME_TEXT = tuple(
+SAME_TEXT = tuple(
     sql.SQL("SET LOCAL {} = {}").format(sql.Identifier(name), sql.Literal(value))
     for name, value in (("TimeZone", "UTC"), ("DateStyle", "ISO, YMD"), ("IntervalStyle", "postgres"),
                         ("extra_float_digits", "1"), ("bytea_output", "hex"))
@@ -25,15 +26,32 @@ _MOVE = sql.SQL("""
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active({oid});
 BEGIN
+  IF hidden THEN
+    EXECUTE {unforce};
+  END IF;
   EXECUTE {sums} INTO rows_before;
   PERFORM {move};
   EXECUTE {sums} INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', {name}, rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE {force};
+  END IF;
 END
 """)
+_FORCE = sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY")
+_NO_FORCE = sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY")
+_DIFFERED = sql.SQL(
+    "BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and"
+    " those from before are in %s', {table}, {kept}), HINT = 'Compare and correct them, drop that table, and run the"
+    " same command again.'; END"
+)
+_CLEAN_UP = sql.SQL("CALL pg_catalog.citus_cleanup_orphaned_resources()")
+"""Drops what a failed try has left on the nodes, and the one shard from before."""
 
 _SECURITY = """
 WITH pinned AS MATERIALIZED (SELECT pg_catalog.set_config('search_path', 'pg_catalog', true))
@@ -62,6 +80,10 @@ class DistributeTable(Step):
     """Distributes a table over the nodes by its tenant column, or copies it to each node. One transaction moves the
     rows and compares the sum of their hashes before and after; writers of the table wait for it.
 
+    With `concurrently` they go on while an owned table is copied (`ConcurrentMove`). The table first gets one shard on
+    the coordinator, in a transaction that moves no row. A run that dies leaves it so; each statement finds out from
+    the catalog of Citus whether it is still needed.
+
     Its revert makes it a plain table again.
     """
 
@@ -70,6 +92,8 @@ class DistributeTable(Step):
     """The tenant column; None if the table is copied to each node."""
     together_with: Name | None = None
     """A distributed table on whose nodes each tenant's rows are to be; None for the first one."""
+    concurrently: bool = False
+    """Whether writers of the table go on while it is copied."""
     compared = True
     engine = True
 
@@ -79,7 +103,9 @@ class DistributeTable(Step):
 
     @property
     def title(self) -> str:
-        return "copy to each node" if self.column is None else f"distribute by {self.column}"
+        if self.column is None:
+            return "copy to each node"
+        return f"distribute by {self.column}" + (" while writers go on" if self.concurrently else "")
 
     @property
     def subject(self) -> str:
@@ -88,17 +114,33 @@ class DistributeTable(Step):
     def renamed(self, names: StaticNames) -> DistributeTable:
         return replace(self, column=names.column(self.table, self.column)) if self.column is not None else self
 
+    @property
+    def nonblocking(self) -> DistributeTable:
+        return replace(self, concurrently=True) if self.column is not None else self
+
+    @property
+    def concurrent_move(self) -> ConcurrentMove | None:
+        return self._move if self.concurrently else None
+
+    @property
+    def _move(self) -> ConcurrentMove | None:
+        if self.column is None:
+            return None
+        return ConcurrentMove(table=self.table, column=self.column, together_with=self.together_with)
+
     def definition(self) -> sql.Composable:
         if self.column is None:
             return sql.SQL(
                 "SELECT 'on each node' FROM pg_catalog.pg_dist_partition d"
                 " WHERE d.logicalrelid = {} AND d.partmethod = 'n' AND d.repmodel = 't'"
             ).format(self.table.oid)
+        moved = self._move
+        assert moved is not None
         found = sql.SQL(
             "SELECT pg_catalog.column_to_column_name(d.logicalrelid, d.partkey) FROM pg_catalog.pg_dist_partition d"
             " WHERE d.logicalrelid = {} AND d.partmethod = 'h'"
-            " AND pg_catalog.column_to_column_name(d.logicalrelid, d.partkey) = {}"
-        ).format(self.table.oid, sql.Literal(self.column))
+            " AND pg_catalog.column_to_column_name(d.logicalrelid, d.partkey) = {} AND {} IS NULL"
+        ).format(self.table.oid, sql.Literal(self.column), moved.kept.oid)
         if self.together_with is None:
             return found
         return sql.SQL(
@@ -115,24 +157,84 @@ class DistributeTable(Step):
         return sql.SQL("{}::pg_catalog.regclass").format(sql.Literal(self.table.identifier.as_string(None)))
 
     def apply(self) -> tuple[Statement, ...]:
-        move = sql.SQL("pg_catalog.create_reference_table({})").format(self._regclass)
-        if self.column is not None:
-            beside = "none" if self.together_with is None else self.together_with.identifier.as_string(None)
-            move = sql.SQL("pg_catalog.create_distributed_table({}, {}, colocate_with => {})").format(
-                self._regclass, sql.Literal(self.column), sql.Literal(beside)
-            )
-        code = _MOVE.format(sums=sums(self.table), move=move, name=sql.Literal(str(self.table)))
-        return self._with_same_text(sql.SQL("DO {}").format(body(code)))
+        if self.column is None:
+            copy = sql.SQL("pg_catalog.create_reference_table({})").format(self._regclass)
+            return self._with_same_text(self._block(copy))
+        differed, moved = self._differed(), self._move
+        assert moved is not None
+        if not self.concurrently:
+            return (*differed, *self._with_same_text(self._block(self._create)))
+        exclusive = (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
+        plain = sql.SQL("SELECT NOT EXISTS ({})").format(_partition(self.table))
+        hidden = sql.SQL("SELECT NOT EXISTS ({}) AND pg_catalog.row_security_active({})").format(
+            self._distributed, self.table.oid
+        )
+        unforced = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = {} AND c.relrowsecurity"
+            " AND NOT c.relforcerowsecurity)"
+        ).format(self.table.oid)
+        return (
+            *differed,
+            Statement(
+                sql=single_shard(self.table), manner=ExecutionMode.ENGINE, locks=exclusive, when=plain
+            ),
+            # Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of
+            # FORCE. The owner's policy shows it all rows in any case.
+            Statement(
+                sql=_NO_FORCE.format(self.table.identifier), manner=ExecutionMode.ENGINE, locks=exclusive, when=hidden
+            ),
+            Statement(
+                sql=moved.statement, manner=ExecutionMode.SNAPSHOT, when=moved.one_shard,
+                locks=(Lock(self.table, LockMode.SHARE_UPDATE_EXCLUSIVE),),
+            ),
+            Statement(
+                sql=_FORCE.format(self.table.identifier), manner=ExecutionMode.ENGINE, locks=exclusive, when=unforced
+            ),
+            Statement(sql=_CLEAN_UP, manner=ExecutionMode.CONCURRENT),
+        )  # fmt: skip
+
+    @property
+    def _create(self) -> sql.Composed:
+        beside = "none" if self.together_with is None else self.together_with.identifier.as_string(None)
+        return sql.SQL("pg_catalog.create_distributed_table({}, {}, colocate_with => {})").format(
+            self._regclass, sql.Literal(self.column), sql.Literal(beside)
+        )
+
+    def _block(self, move: sql.Composable) -> sql.Composed:
+        identifier = self.table.identifier
+        code = _MOVE.format(
+            sums=sums(self.table), move=move, name=sql.Literal(str(self.table)), oid=self.table.oid,
+            force=sql.Literal(_FORCE.format(identifier).as_string(None)),
+            unforce=sql.Literal(_NO_FORCE.format(identifier).as_string(None)),
+        )  # fmt: skip
+        return sql.SQL("DO {}").format(body(code))
+
+    @property
+    def _distributed(self) -> sql.Composed:
+        return sql.SQL("{} AND d.partmethod = 'h'").format(_partition(self.table))
+
+    def _differed(self) -> tuple[Statement, ...]:
+        assert self._move is not None
+        text = _DIFFERED.format(table=sql.Literal(str(self.table)), kept=sql.Literal(str(self._move.kept)))
+        return (
+            Statement(
+                sql=sql.SQL("DO {}").format(body(text)), manner=ExecutionMode.ENGINE, when=self._move.differed
+            ),
+        )  # fmt: skip
 
     def _with_same_text(self, statement: sql.Composable, when: sql.Composable | None = None) -> tuple[Statement, ...]:
         locks = (Lock(self.table, LockMode.EXCLUSIVE),)
         return tuple(
-            Statement(sql=one, manner=ExecutionMode.ENGINE, locks=locks, when=when) for one in (*_SAME_TEXT, statement)
+            Statement(sql=one, manner=ExecutionMode.ENGINE, locks=locks, when=when) for one in (*SAME_TEXT, statement)
         )
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         when = sql.SQL("SELECT EXISTS ({})").format(_partition(self.table))
-        return self._with_same_text(undistribution(self.table), when)
+        back = self._with_same_text(undistribution(self.table), when)
+        if self.column is None or self.together_with is not None:
+            return back
+        # Once, in case that a run died which distributed tables concurrently.
+        return (*back, Statement(sql=DROP_ANCHOR, manner=ExecutionMode.ENGINE))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

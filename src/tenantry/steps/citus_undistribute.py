@@ -120,7 +120,7 @@ SELECT ARRAY(
   UNION ALL (SELECT g.command FROM granted AS g ORDER BY g.name, g.place)
 )""")
 
-_UNDISTRIBUTE = sql.SQL("""
+_RECREATE = sql.SQL("""
 DECLARE
   relation CONSTANT pg_catalog.text := {name};
   others pg_catalog.text[];
@@ -135,7 +135,7 @@ BEGIN
   others := ARRAY({dependents});
   IF others <> '{{}}' THEN
     RAISE EXCEPTION USING ERRCODE = 'dependent_objects_still_exist',
-      MESSAGE = pg_catalog.format('undistribute_table would drop what depends on %s: %s', relation,
+      MESSAGE = pg_catalog.format('{function} would drop what depends on %s: %s', relation,
         pg_catalog.array_to_string(others, ', '));
   END IF;
   commands := ({commands});
@@ -150,12 +150,9 @@ BEGIN
     'was', k.attnum, 'noted', k.name, 'now', t.attname)) FROM affected AS a
     JOIN tenantry.columns k ON k.relation::pg_catalog.oid = a.oid
     JOIN pg_catalog.pg_attribute t ON t.attrelid = a.oid AND t.attnum = k.attnum AND NOT t.attisdropped);
-  EXECUTE {sums} INTO rows_before;
-  PERFORM pg_catalog.undistribute_table(relation::pg_catalog.regclass);
-  EXECUTE {sums} INTO rows_after;
-  IF rows_before <> rows_after THEN
-    RAISE EXCEPTION 'the rows of % differ: % before, and % after', relation, rows_before, rows_after;
-  END IF;
+  {count_before}
+  PERFORM pg_catalog.{function}(relation::pg_catalog.regclass);
+  {compare}
   FOR one IN
     SELECT a.attname, k.conname AS now, not_null ->> a.attname AS was FROM pg_catalog.pg_constraint k
     JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
@@ -190,13 +187,24 @@ END
 """)
 
 
-def sums(table: Name) -> sql.Literal:
-    """The text of a query of one text: the number of rows of a table, and the sum of their hashes."""
-    query = sql.SQL(
+_COUNT_BEFORE = sql.SQL("EXECUTE {sums} INTO rows_before;")
+_COMPARE = sql.SQL("""EXECUTE {sums} INTO rows_after;
+  IF rows_before <> rows_after THEN
+    RAISE EXCEPTION 'the rows of % differ: % before, and % after', relation, rows_before, rows_after;
+  END IF;""")
+
+
+def row_sums(relation: sql.Composable) -> sql.Composed:
+    """A query of one text: the number of rows of a relation, and the sum of their hashes."""
+    return sql.SQL(
         "SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))"
         "::pg_catalog.text FROM {} AS t"
-    ).format(table.identifier)
-    return sql.Literal(query.as_string(None))
+    ).format(relation)
+
+
+def sums(table: Name) -> sql.Literal:
+    """The text of `row_sums` of a table."""
+    return sql.Literal(row_sums(table.identifier).as_string(None))
 
 
 def _affected(table: Name) -> sql.Composed:
@@ -211,9 +219,21 @@ def dependents(table: Name) -> sql.Composed:
 
 def undistribution(table: Name) -> sql.Composed:
     """A DO block that turns a distributed table into a plain one, and restores what Citus loses."""
-    code = _UNDISTRIBUTE.format(
+    return _recreation(
+        table, "undistribute_table", _COUNT_BEFORE.format(sums=sums(table)), _COMPARE.format(sums=sums(table))
+    )
+
+
+def single_shard(table: Name) -> sql.Composed:
+    """A DO block that turns a plain table into one with a single shard, which is the plain table under another name,
+    and restores what Citus loses. No row is moved."""
+    return _recreation(table, "citus_add_local_table_to_metadata", sql.SQL(""), sql.SQL(""))
+
+
+def _recreation(table: Name, function: str, before: sql.Composable, after: sql.Composable) -> sql.Composed:
+    code = _RECREATE.format(
         name=sql.Literal(table.identifier.as_string(None)), oid=table.oid, dependents=dependents(table),
         commands=_COMMANDS.format(oid=table.oid, affected=_affected(table)), affected=_affected(table),
-        sums=sums(table),
+        function=sql.SQL(function), count_before=before, compare=after,
     )  # fmt: skip
     return sql.SQL("DO {}").format(body(code))

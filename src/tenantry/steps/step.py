@@ -20,6 +20,7 @@ from tenantry.steps.derivation import Source, TenantReference
 if TYPE_CHECKING:
     from tenantry.steps.assignment import Adoption
     from tenantry.steps.cascade_trigger import Follower
+    from tenantry.steps.citus_concurrent_move import ConcurrentMove
     from tenantry.steps.fill import Backfill
     from tenantry.steps.naming import StaticNames
     from tenantry.steps.row_security import RowSecurity
@@ -168,6 +169,18 @@ class Step(ABC):
         """The same with other names of columns, for those that only the step itself can replace: see
         renaming.with_columns."""
         return self
+
+    # --- moving rows to other servers
+
+    @property
+    def nonblocking(self) -> Step:
+        """The same, while writers of its table go on; itself, if it does not make them wait, or has no other form."""
+        return self
+
+    @property
+    def concurrent_move(self) -> ConcurrentMove | None:
+        """How it moves rows while writers of its table go on."""
+        return None
 
     # --- tenants
 

@@ -10,11 +10,11 @@ import pytest
 from psycopg import sql
 
 from servers import Database
-from tenantry.execution.preflight.citus import distributed, nodes, outside
+from tenantry.execution.preflight.citus import distributed, no_way_back, nodes, outside, replication
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
-from tenantry.postgres.citus import CitusFacts, Node, Reached
+from tenantry.postgres.citus import CitusFacts, Node, Partition, Reached, ReplicationFacts
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.distribution import KeyBetween
 from tenantry.postgres.journal import Journal
@@ -65,9 +65,57 @@ def test_the_nodes(changed: dict[str, Any], names: list[str]) -> None:
 
 def test_what_others_have_distributed() -> None:
     """In the wanted way it is nothing to speak of."""
-    by_hand = facts(partitions={SALES: "store_id", STORES: "tenant_id"})
+    by_hand = facts(partitions={SALES: Partition(column="store_id"), STORES: Partition(column="tenant_id")})
     (found,) = distributed(by_hand, {SALES: "tenant_id", STORES: "tenant_id"})
     assert (found.name, found.table) == ("distribute-engine-other", SALES)
+
+
+def test_one_shard_is_left_of_an_interrupted_run() -> None:
+    """Of a table that is to be distributed; tenantry copies tables to each node in one transaction."""
+    one = facts(partitions={SALES: Partition(column=None, one_shard=True)})
+    assert list(distributed(one, {SALES: "tenant_id"})) == []
+    (found,) = distributed(one, {SALES: None})
+    assert "one shard on the coordinator" in found.message
+
+
+def node_for_replication(**changed: Any) -> ReplicationFacts:
+    given = {
+        "name": "a", "port": 1, "coordinator": True, "wal_level": "logical", "plugins": "pgoutput, citus",
+        "free_slots": 10, "free_senders": 10, "free_workers": 4,
+    }  # fmt: skip
+    return ReplicationFacts(**(given | changed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({}, ""),
+        ({"plugins": None}, ""),
+        ({"wal_level": "replica"}, "wal_level is replica"),
+        ({"plugins": "pgoutput"}, "output_plugin_libraries does not name citus"),
+        ({"free_slots": 1}, "1 replication slots are free, and 2 are needed"),
+        ({"free_senders": 1}, "1 WAL senders are free, and 2 are needed"),
+        ({"coordinator": False, "wal_level": "replica", "free_slots": 0}, ""),
+        ({"coordinator": False, "free_workers": 0}, "no logical replication worker is free"),
+    ],
+    ids=str,
+)
+def test_what_distributing_concurrently_needs(changed: dict[str, Any], said: str) -> None:
+    found = list(replication([node_for_replication(**changed)], (COORDINATOR, WORKER)))
+    assert all(one.refuses and not one.forcible and one.name == "distribute-engine-replication" for one in found)
+    if not said:
+        assert found == []
+    else:
+        assert said in found[0].message
+        assert "or leave out --concurrently" in found[0].remedy
+
+
+def test_what_would_be_lost_at_once_is_not_forced() -> None:
+    """Distributing concurrently loses it on the way there, otherwise only the way back does."""
+    (later,) = no_way_back(SALES, ["function f()"])
+    (at_once,) = no_way_back(SALES, ["function f()"], moving=True)
+    assert (later.forcible, at_once.forcible) == (True, False)
+    assert "leave out --concurrently" in at_once.remedy
 
 
 def test_foreign_keys_to_and_from_tables_that_the_spec_does_not_know() -> None:

@@ -26,3 +26,15 @@ def test_a_dry_run_migrates_nothing(line: CommandLine) -> None:
     """With the options that the run would have."""
     _, chosen = line("migrate.run_preview", "migrate --dry-run --until expand").positional
     assert chosen.until is Phase.EXPAND
+
+
+def test_concurrently(line: CommandLine) -> None:
+    """The option goes with the phase that distributes tables, and with nothing else."""
+    _, chosen, _ = line("migrate.run_migrate", "migrate --until distribute --concurrently").positional
+    assert chosen.concurrently
+    _, chosen, _ = line("full.run_full", "full --until distribute --concurrently").positional
+    assert chosen.migrate.concurrently
+    for words in ("migrate", "migrate --until contract", "full"):
+        assert "--concurrently is about the phase distribute" in line.refused(f"{words} --concurrently")
+    refusal = line.refused("migrate --until distribute --prepare --concurrently")
+    assert "--prepare distributes no table" in refusal

@@ -13,7 +13,8 @@ SETTINGS = ["TimeZone", "DateStyle", "IntervalStyle", "extra_float_digits", "byt
 def test_an_owned_table() -> None:
     """Its rows are compared before and after, with settings by which a value has one text on all nodes."""
     step = DistributeTable(phase=DISTRIBUTE, table=SALES, column="tenant_id", together_with=STORES)
-    *settings, move = texts(step.apply())
+    differed, *settings, move = texts(step.apply())
+    assert "RAISE EXCEPTION" in differed
     assert [text.split('"')[1] for text in settings] == SETTINGS
     assert all(text.startswith("SET LOCAL ") for text in settings)
     create = (
@@ -25,6 +26,7 @@ def test_an_owned_table() -> None:
     assert "RAISE EXCEPTION 'the rows of % differ" in move
     assert {one.manner for one in step.apply()} == {ExecutionMode.ENGINE}
     assert {lock.mode for one in step.apply() for lock in one.locks} == {LockMode.EXCLUSIVE}
+    assert "row_security_active" in move, "COPY is refused to an owner under FORCE"
     first = DistributeTable(phase=DISTRIBUTE, table=STORES, column="tenant_id")
     assert "colocate_with => 'none'" in texts(first.apply())[-1]
 
@@ -43,12 +45,14 @@ def test_what_is_wanted_is_not_how() -> None:
 
 
 def test_the_way_back() -> None:
-    step = DistributeTable(phase=DISTRIBUTE, table=SALES, column="tenant_id")
+    step = DistributeTable(phase=DISTRIBUTE, table=SALES, column="tenant_id", together_with=STORES)
     *settings, back = step.revert({})
     assert len(settings) == len(SETTINGS)
     assert "pg_catalog.undistribute_table(" in back.text
     assert back.when is not None
     assert "pg_dist_partition" in back.when.as_string(None)
+    first = DistributeTable(phase=DISTRIBUTE, table=STORES, column="tenant_id")
+    assert texts(first.revert({}))[-1] == 'DROP TABLE IF EXISTS "tenantry"."snapshot_anchor"'
 
 
 def test_the_coordinators_own_rows() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,8 +12,19 @@ from tenantry.execution.preflight.findings import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.schema import Schema
+from tenantry.model.wording import counted
 from tenantry.planning import Plan
-from tenantry.postgres.citus import CitusFacts, open_sessions, read_citus
+from tenantry.postgres.citus import (
+    CitusFacts,
+    ConcurrentObstacle,
+    Node,
+    ReplicationFacts,
+    open_sessions,
+    read_citus,
+    read_concurrent_obstacles,
+    read_replication,
+    roles_not_settable,
+)
 from tenantry.postgres.distribution import KeyBetween, read_keys
 from tenantry.postgres.owner_context import fenced
 from tenantry.steps import Step
@@ -26,7 +37,12 @@ OLDEST, TESTED = 12, 14
 
 
 def citus_findings(
-    connection: psycopg.Connection[Any], *, schema: Schema, plan: Plan, pending: Sequence[Step]
+    connection: psycopg.Connection[Any],
+    *,
+    schema: Schema,
+    plan: Plan,
+    pending: Sequence[Step],
+    concurrently: bool = False,
 ) -> Iterator[Finding]:
     """The findings before the steps that only Citus can apply; none unless one is pending. The database has Citus."""
     if not any(step.engine for step in pending):
@@ -44,10 +60,17 @@ def citus_findings(
     yield from outside(tables, read_keys(connection, tables))
     if fenced(connection):
         yield from owners(schema, tables)
+    concurrent_moves = {step.table for step in pending if step.concurrent_move is not None}
     for name in tables:
-        yield from no_way_back(name, [row[0] for row in connection.execute(dependents(name))])
+        others = [row[0] for row in connection.execute(dependents(name))]
+        yield from no_way_back(name, others, moving=name in concurrent_moves)
+    if concurrently:
+        yield from blocking(read_concurrent_obstacles(connection, moving(pending)))
+    if concurrent_moves:
+        yield from replication(read_replication(connection), facts.nodes)
     role = next((step.application for step in plan.steps if step.application is not None), None)
     if role is not None:
+        yield from settable(connection, role)
         yield from sessions(connection, role)
 
 
@@ -109,10 +132,13 @@ def nodes(facts: CitusFacts) -> Iterator[Finding]:
 
 
 def distributed(facts: CitusFacts, columns: dict[Name, str | None]) -> Iterator[Finding]:
-    """Tables that others have distributed in another way."""
-    for name, column in facts.partitions.items():
-        if name in columns and columns[name] != column:
-            how = "copied to each node" if column is None else f"distributed by {quoted(column)}"
+    """Tables that others have distributed in another way. Those with one shard may be left of an interrupted run, and
+    can be distributed."""
+    for name, found in facts.partitions.items():
+        if name in columns and (columns[name] is None if found.one_shard else columns[name] != found.column):
+            how = "copied to each node" if found.column is None else f"distributed by {quoted(found.column)}"
+            if found.one_shard:
+                how = "a table of Citus with one shard on the coordinator"
             yield firm(
                 name="distribute-engine-other", table=name, message=f"{name} is {how} already",
                 remedy=f"SELECT undistribute_table('{name}'), which drops what depends on it: see docs/scale-out.md.",
@@ -146,15 +172,96 @@ def owners(schema: Schema, tables: Sequence[Name]) -> Iterator[Finding]:
             )  # fmt: skip
 
 
-def no_way_back(table: Name, others: Sequence[str]) -> Iterator[Finding]:
-    """What depends on a table and would be dropped on the way back."""
-    if others:
+def no_way_back(table: Name, others: Sequence[str], *, moving: bool = False) -> Iterator[Finding]:
+    """What depends on a table and would be dropped on the way back; or at once, if it is `moving` while writers go
+    on."""
+    if others and moving:
+        yield firm(
+            name="distribute-no-way-back", table=table, count=len(others),
+            message=f"Citus would drop what depends on {table} when it distributes it concurrently:"
+            f" {', '.join(others[:3])}" + (f", and {len(others) - 3} more" if len(others) > 3 else ""),
+            remedy="Drop it, and create it again afterwards; or leave out --concurrently.",
+            samples=tuple({"object": one} for one in others[:20]),
+        )  # fmt: skip
+    elif others:
         yield refused(
             name="distribute-no-way-back", table=table, count=len(others),
             message=f"Citus would drop what depends on {table} when it makes it a plain table again:"
             f" {', '.join(others[:3])}" + (f", and {len(others) - 3} more" if len(others) > 3 else ""),
             remedy="Drop it before a rollback, which is refused otherwise, and create it again afterwards.",
             samples=tuple({"object": one} for one in others[:20]),
+        )  # fmt: skip
+
+
+def moving(steps: Iterable[Step]) -> dict[Name, str]:
+    """The tables that could be distributed while writers go on, with their tenant columns."""
+    moves = (step.nonblocking.concurrent_move for step in steps)
+    return {move.table: move.column for move in moves if move is not None}
+
+
+def blocking(obstacles: Iterable[ConcurrentObstacle]) -> Iterator[Finding]:
+    """Tables whose writers would have to wait in spite of --concurrently."""
+    for one in obstacles:
+        remedy = "Copy it into a new table without them, or distribute it at a quiet time."
+        if one.dropped:
+            why = (
+                f"{counted(one.dropped, 'column')} of {one.table} {'was' if one.dropped == 1 else 'were'} dropped, and"
+                " Citus's decoder of changes crashes the server on such a table"
+            )
+        elif one.generated:
+            why = (
+                f"{counted(one.generated, 'generated column')} of {one.table} {'is' if one.generated == 1 else 'are'}"
+                " before its tenant column, and Citus would take another column for it, or crash the server"
+            )
+        else:
+            why = f"{one.table} has no replica identity: changes of its rows cannot be replicated"
+            remedy = f"Give it a primary key, or ALTER TABLE {one.table} REPLICA IDENTITY FULL."
+        yield refused(
+            name="distribute-blocks-writers", table=one.table,
+            message=f"{why}. Its writers would wait while it is distributed", remedy=remedy,
+        )  # fmt: skip
+
+
+def replication(nodes: Sequence[ReplicationFacts], places: Sequence[Node]) -> Iterator[Finding]:
+    """What logical replication from the coordinator to the nodes needs."""
+    needed = sum(node.takes_shards for node in places) + 1
+    for node in nodes:
+        wanted = list[str]()
+        if node.coordinator:
+            if node.wal_level != "logical":
+                wanted.append(f"wal_level is {node.wal_level}: set it to logical, and restart that server")
+            if node.plugins is not None and "citus" not in node.plugins:
+                wanted.append("output_plugin_libraries does not name citus: add it, as in 'pgoutput, citus'")
+            if node.free_slots < needed:
+                wanted.append(f"{node.free_slots} replication slots are free, and {needed} are needed: raise"
+                              " max_replication_slots")  # fmt: skip
+            if node.free_senders < needed:
+                wanted.append(f"{node.free_senders} WAL senders are free, and {needed} are needed: raise"
+                              " max_wal_senders")  # fmt: skip
+        elif node.free_workers < 1:
+            wanted.append("no logical replication worker is free: raise max_logical_replication_workers")
+        for problem in wanted:
+            what, _, remedy = problem.partition(": ")
+            yield firm(
+                name="distribute-engine-replication", message=f"On the node {node}, {what}",
+                remedy=f"{remedy[0].upper()}{remedy[1:]}; or leave out --concurrently.",
+            )  # fmt: skip
+
+
+def settable(connection: psycopg.Connection[Any], role: str) -> Iterator[Finding]:
+    """Roles for which the connected one, which is no superuser, may not set it."""
+    rows = connection.execute(application_users(role)).fetchall()
+    without = [name for _, name, _, value in rows if value != "local"]
+    barred = roles_not_settable(connection, without)
+    if barred:
+        alter = "; ".join(
+            f"ALTER ROLE {quoted(name)} IN DATABASE {quoted(connection.info.dbname)} SET {SETTING} = 'local'"
+            for name in barred
+        )
+        yield firm(
+            name="privilege-setting", count=len(barred),
+            message=f"{connection.info.user} may not set {SETTING} for {', '.join(barred)}",
+            remedy=f"Let a role that may do so (CREATEROLE, and the ADMIN option on these) run: {alter}.",
         )  # fmt: skip
 
 

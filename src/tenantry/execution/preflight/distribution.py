@@ -166,16 +166,19 @@ def _about(
 
 def distribution_findings(
     connection: psycopg.Connection[Any], *, context: PlanContext, plan: Plan, pending: Sequence[Step],
-    journaled: Container[str], prepare: bool,
+    journaled: Container[str], prepare: bool, concurrently: bool = False,
 ) -> tuple[Finding, ...]:  # fmt: skip
     """The findings before the phase distribute: without `prepare` one if Citus is missing, and others while steps are
-    pending. `journaled` are the keys of steps that are, or were once, applied.
+    pending. `journaled` are the keys of steps that are, or were once, applied. `concurrently`: writers are to go on
+    while tables are distributed.
 
     `connection` is one of tenantry.postgres.connect; it only reads.
     """
     found = [] if prepare or has_citus(connection) else [_about("distribute-without-engine")]
     if not prepare and not found:
-        found += citus_findings(connection, schema=context.schema, plan=plan, pending=pending)
+        found += citus_findings(
+            connection, schema=context.schema, plan=plan, pending=pending, concurrently=concurrently
+        )
     if any(step.phase is Phase.DISTRIBUTE and not step.engine for step in pending):
         looking = _Looking(schema=context.schema, plan=plan, application=context.spec.application.role)
         facts = read_distribution(connection, looking.names)

@@ -10,7 +10,7 @@ from tenantry.execution.events import StepEvent
 from tenantry.execution.message import OwnStatement
 from tenantry.execution.runner import Runner
 from tenantry.execution.transaction import Guard, Outcome
-from tenantry.model.plan import ExecutionMode, Phase, Statement
+from tenantry.model.plan import Phase, Statement
 from tenantry.model.run import StepAction
 from tenantry.postgres.dependents import anything_built, detached
 from tenantry.postgres.journal import Entry
@@ -98,7 +98,7 @@ class Reverting:
         # Checked once the step has its locks: objects that would depend on a column later have to wait, and then do not
         # find it.
         looked = step.built if statements and not kept else None
-        if all(statement.manner is not ExecutionMode.CONCURRENT for statement in statements):
+        if all(not statement.manner.alone for statement in statements):
             return self.runner.together(
                 statements,
                 [] if looked is None

@@ -16,6 +16,15 @@ SELECT set_config('search_path', reset_val, true) AS default, current_schemas(fa
        set_config('search_path', setting, true) AS again
 FROM pg_catalog.pg_settings WHERE name = 'search_path'
 
+-- name: has_citus_cleanup
+SELECT to_regclass('pg_catalog.pg_dist_cleanup') IS NOT NULL AS there
+
+-- name: citus_cleanup
+-- Shards that Citus drops later: of a failed operation, or replaced by others. It hides those that are in use.
+SELECT to_regclass(d.object_name)::oid::bigint AS oid FROM pg_catalog.pg_dist_cleanup d
+WHERE d.object_type = 1 AND d.node_group_id = (SELECT g.groupid FROM pg_catalog.pg_dist_local_group g)
+  AND to_regclass(d.object_name) IS NOT NULL
+
 -- name: tables
 -- Partitions and inheritance children are included from any schema: a tree without one of them would leak rows.
 WITH RECURSIVE listed(oid) AS (
