@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import psycopg
 import pytest
 from psycopg import sql
 
@@ -28,10 +29,11 @@ class Business:
     database: Database
     spec: Spec
     login: str
+    owner: str | None = None
 
     @property
     def target(self) -> Target:
-        return Target(self.database.dsn)
+        return Target(self.cluster.dsn(self.database.name, user=self.owner) if self.owner else self.database.dsn)
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +41,31 @@ def cluster() -> CitusCluster:
     return CitusCluster.of(os.environ["TENANTRY_CITUS_DSN"])
 
 
+def become_owner(cluster: CitusCluster, database: Database, role: str, login: str) -> None:
+    """The depot, made by a role that can do what the administrator of a managed service can: it makes roles, and those
+    of the application are its own."""
+    owner = sql.Identifier(f"{role}_owner")
+    with database.connect(autocommit=True) as connection:
+        for statement in (
+            "ALTER ROLE {owner} LOGIN CREATEROLE", "GRANT CREATE ON DATABASE {database} TO {owner}",
+            "GRANT CREATE ON SCHEMA public TO {owner}", "GRANT {role}, {login} TO {owner} WITH ADMIN OPTION, INHERIT FALSE",
+        ):  # fmt: skip
+            connection.execute(
+                sql.SQL(statement).format(
+                    owner=owner, database=sql.Identifier(database.name), role=sql.Identifier(role),
+                    login=sql.Identifier(login),
+                )
+            )  # fmt: skip
+    with psycopg.connect(cluster.dsn(database.name, user=f"{role}_owner"), autocommit=True) as connection:
+        connection.execute(depot.SCHEMA)
+
+
 @pytest.fixture
 def business(cluster: CitusCluster) -> Iterator[Callable[[str], Business]]:
-    """A preset, or the depot, by its name."""
+    """A preset, or the depot, by its name; with `owner` the depot belongs to a role that is no superuser."""
     with ExitStack() as stack:
 
-        def make(name: str) -> Business:
+        def make(name: str, owner: bool = False) -> Business:
             role, login = f"tenantry_test_{name}", f"tenantry_test_{name}_login"
             cluster.drop(f"tenantry_test_{name}")
             for made in (login, role, f"{role}_old", f"{role}_owner"):
@@ -60,14 +81,19 @@ def business(cluster: CitusCluster) -> Iterator[Callable[[str], Business]]:
                 ):
                     connection.execute(sql.SQL("CREATE ROLE {} {}").format(sql.Identifier(made), sql.SQL(can)))
                 connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(login)))
-            if name == "depot":
+            if owner:
+                become_owner(cluster, database, role, login)
+            elif name == "depot":
                 database.execute(depot.SCHEMA)
+            if name == "depot":
                 spec = Spec.parse(depot.SPEC.format(role=role, legacy=f"{role}_old"))
             else:
                 with database.connect() as connection:
                     load(connection, preset=name, rows=ROWS, seed=1)
                 spec = Spec.parse(spec_path(name).read_text())
                 spec = spec.model_copy(update={"application": spec.application.model_copy(update={"role": role})})
-            return Business(cluster=cluster, database=database, spec=spec, login=login)
+            return Business(
+                cluster=cluster, database=database, spec=spec, login=login, owner=f"{role}_owner" if owner else None
+            )  # fmt: skip
 
         yield make

@@ -199,6 +199,8 @@ def _settle(connection: psycopg.Connection[TupleRow], application_name: str, ope
             "The connection has session_replication_role = replica: foreign keys and triggers would not be enforced",
             remedy="ALTER ROLE … (or DATABASE …) RESET session_replication_role, as a superuser",
         ) from error
+    if operator:
+        connection.execute(_QUERIES["settle_citus"])
     # Servers on some systems cannot check for lost clients and refuse the setting.
     with suppress(psycopg.DataError):
         connection.execute(_QUERIES["notice_lost_client"])

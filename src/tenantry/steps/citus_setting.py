@@ -21,19 +21,21 @@ WITH RECURSIVE users(oid) AS (
   UNION
   SELECT m.member FROM users AS u JOIN pg_catalog.pg_auth_members m ON m.roleid = u.oid
 )
-SELECT r.oid, r.rolname::pg_catalog.text AS name, r.rolcanlogin AS login,
+SELECT r.oid, r.rolname::pg_catalog.text AS name,
+  r.rolcanlogin AND pg_catalog.pg_has_role(r.oid, (SELECT a.oid FROM pg_catalog.pg_roles a WHERE a.rolname = {role}),
+    'USAGE') AS login,
   (SELECT pg_catalog.substring(c, '=(.*)$') FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) AS c
    WHERE s.setrole = r.oid AND s.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d
      WHERE d.datname = pg_catalog.current_database())
    AND pg_catalog.starts_with(c, 'citus.propagate_set_commands=')) AS value
 FROM users AS u JOIN pg_catalog.pg_roles r ON r.oid = u.oid
 WHERE r.rolname = {role} OR r.rolcanlogin AND NOT r.rolsuper"""
-"""The application role, and the roles that log in and are members of it, each with whether it can log in, and the value
-of the setting. Citus connects to the other nodes as the session's role."""
+"""The application role, and the roles that log in and are members of it, each with whether it can log in and has its
+privileges at once, and the value of the setting. Citus connects to the other nodes as the session's role."""
 
 
 def application_users(role: str) -> sql.Composed:
-    """A query of these roles: OID, name, whether it can log in, and the value."""
+    """A query of these roles: OID, name, whether it logs in as the application, and the value."""
     return sql.SQL(_ROLES).format(role=sql.Literal(role))
 
 
@@ -78,7 +80,7 @@ class PropagateTenant(Step):
 
     def apply(self) -> tuple[Statement, ...]:
         code = sql.SQL(
-            "DECLARE one record; BEGIN FOR one IN {} LOOP"
+            "DECLARE one record; BEGIN FOR one IN SELECT u.* FROM ({}) AS u WHERE u.value IS DISTINCT FROM 'local' LOOP"
             " EXECUTE pg_catalog.format('ALTER ROLE %I IN DATABASE %I SET citus.propagate_set_commands = ''local''',"
             " one.name, pg_catalog.current_database()); END LOOP; END"
         ).format(application_users(self.role))
@@ -86,13 +88,14 @@ class PropagateTenant(Step):
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         """The recorded value, or none; of roles that came to be members since, too."""
+        was = sql.Literal(json.dumps(before.get("values", {})))
         code = sql.SQL(
             "DECLARE one record; BEGIN FOR one IN SELECT u.*, {}::pg_catalog.jsonb ->> u.name AS was FROM ({}) AS u"
-            " WHERE u.value = 'local' LOOP"
+            " WHERE u.value = 'local' AND {}::pg_catalog.jsonb ->> u.name IS DISTINCT FROM 'local' LOOP"
             " EXECUTE pg_catalog.format('ALTER ROLE %I IN DATABASE %I RESET citus.propagate_set_commands',"
             " one.name, pg_catalog.current_database());"
             " IF one.was IS NOT NULL THEN"
             " EXECUTE pg_catalog.format('ALTER ROLE %I IN DATABASE %I SET citus.propagate_set_commands = %L',"
             " one.name, pg_catalog.current_database(), one.was); END IF; END LOOP; END"
-        ).format(sql.Literal(json.dumps(before.get("values", {}))), application_users(self.role))
+        ).format(was, application_users(self.role), was)
         return (Statement(sql=sql.SQL("DO {}").format(body(code)), manner=ExecutionMode.ENGINE),)

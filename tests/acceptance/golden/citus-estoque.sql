@@ -5,7 +5,9 @@ WITH RECURSIVE users(oid) AS (
   UNION
   SELECT m.member FROM users AS u JOIN pg_catalog.pg_auth_members m ON m.roleid = u.oid
 )
-SELECT r.oid, r.rolname::pg_catalog.text AS name, r.rolcanlogin AS login,
+SELECT r.oid, r.rolname::pg_catalog.text AS name,
+  r.rolcanlogin AND pg_catalog.pg_has_role(r.oid, (SELECT a.oid FROM pg_catalog.pg_roles a WHERE a.rolname = 'tenantry_app'),
+    'USAGE') AS login,
   (SELECT pg_catalog.substring(c, '=(.*)$') FROM pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) AS c
    WHERE s.setrole = r.oid AND s.setdatabase = (SELECT d.oid FROM pg_catalog.pg_database d
      WHERE d.datname = pg_catalog.current_database())
@@ -66,12 +68,20 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."produtos"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."produtos" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."produtos" AS t' INTO rows_before;
   PERFORM pg_catalog.create_reference_table('"public"."produtos"'::pg_catalog.regclass);
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."produtos" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.produtos', rows_before, rows_after;
+  END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."produtos" FORCE ROW LEVEL SECURITY';
   END IF;
 END
 $tenantry$;
@@ -85,16 +95,25 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."tenants"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."tenants" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."tenants" AS t' INTO rows_before;
   PERFORM pg_catalog.create_reference_table('"public"."tenants"'::pg_catalog.regclass);
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."tenants" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.tenants', rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."tenants" FORCE ROW LEVEL SECURITY';
+  END IF;
 END
 $tenantry$;
 -- public.escolas: distribute by tenant_id
+DO $tenantry$BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and those from before are in %s', 'public.escolas', 'tenantry.before_distribution_escolas_72e08bf3'), HINT = 'Compare and correct them, drop that table, and run the same command again.'; END$tenantry$;
 SET LOCAL "TimeZone" = 'UTC';
 SET LOCAL "DateStyle" = 'ISO, YMD';
 SET LOCAL "IntervalStyle" = 'postgres';
@@ -104,16 +123,25 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."escolas"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."escolas" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."escolas" AS t' INTO rows_before;
   PERFORM pg_catalog.create_distributed_table('"public"."escolas"'::pg_catalog.regclass, 'tenant_id', colocate_with => 'none');
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."escolas" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.escolas', rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."escolas" FORCE ROW LEVEL SECURITY';
+  END IF;
 END
 $tenantry$;
 -- public.estoque_alertas: distribute by tenant_id
+DO $tenantry$BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and those from before are in %s', 'public.estoque_alertas', 'tenantry.before_distribution_estoque_alertas_993f1e40'), HINT = 'Compare and correct them, drop that table, and run the same command again.'; END$tenantry$;
 SET LOCAL "TimeZone" = 'UTC';
 SET LOCAL "DateStyle" = 'ISO, YMD';
 SET LOCAL "IntervalStyle" = 'postgres';
@@ -123,16 +151,25 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."estoque_alertas"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_alertas" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_alertas" AS t' INTO rows_before;
   PERFORM pg_catalog.create_distributed_table('"public"."estoque_alertas"'::pg_catalog.regclass, 'tenant_id', colocate_with => '"public"."escolas"');
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_alertas" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.estoque_alertas', rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_alertas" FORCE ROW LEVEL SECURITY';
+  END IF;
 END
 $tenantry$;
 -- public.estoque_escolas: distribute by tenant_id
+DO $tenantry$BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and those from before are in %s', 'public.estoque_escolas', 'tenantry.before_distribution_estoque_escolas_2844622e'), HINT = 'Compare and correct them, drop that table, and run the same command again.'; END$tenantry$;
 SET LOCAL "TimeZone" = 'UTC';
 SET LOCAL "DateStyle" = 'ISO, YMD';
 SET LOCAL "IntervalStyle" = 'postgres';
@@ -142,16 +179,25 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."estoque_escolas"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_escolas" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_escolas" AS t' INTO rows_before;
   PERFORM pg_catalog.create_distributed_table('"public"."estoque_escolas"'::pg_catalog.regclass, 'tenant_id', colocate_with => '"public"."escolas"');
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_escolas" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.estoque_escolas', rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_escolas" FORCE ROW LEVEL SECURITY';
+  END IF;
 END
 $tenantry$;
 -- public.estoque_escolas_historico: distribute by tenant_id
+DO $tenantry$BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and those from before are in %s', 'public.estoque_escolas_historico', 'tenantry.before_distribution_estoque_escolas_historico_359a2fab'), HINT = 'Compare and correct them, drop that table, and run the same command again.'; END$tenantry$;
 SET LOCAL "TimeZone" = 'UTC';
 SET LOCAL "DateStyle" = 'ISO, YMD';
 SET LOCAL "IntervalStyle" = 'postgres';
@@ -161,16 +207,25 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."estoque_escolas_historico"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_escolas_historico" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_escolas_historico" AS t' INTO rows_before;
   PERFORM pg_catalog.create_distributed_table('"public"."estoque_escolas_historico"'::pg_catalog.regclass, 'tenant_id', colocate_with => '"public"."escolas"');
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_escolas_historico" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.estoque_escolas_historico', rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_escolas_historico" FORCE ROW LEVEL SECURITY';
+  END IF;
 END
 $tenantry$;
 -- public.estoque_lotes: distribute by tenant_id
+DO $tenantry$BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and those from before are in %s', 'public.estoque_lotes', 'tenantry.before_distribution_estoque_lotes_57deef3a'), HINT = 'Compare and correct them, drop that table, and run the same command again.'; END$tenantry$;
 SET LOCAL "TimeZone" = 'UTC';
 SET LOCAL "DateStyle" = 'ISO, YMD';
 SET LOCAL "IntervalStyle" = 'postgres';
@@ -180,16 +235,25 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."estoque_lotes"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_lotes" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_lotes" AS t' INTO rows_before;
   PERFORM pg_catalog.create_distributed_table('"public"."estoque_lotes"'::pg_catalog.regclass, 'tenant_id', colocate_with => '"public"."escolas"');
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_lotes" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.estoque_lotes', rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_lotes" FORCE ROW LEVEL SECURITY';
+  END IF;
 END
 $tenantry$;
 -- public.estoque_movimentacoes: distribute by tenant_id
+DO $tenantry$BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and those from before are in %s', 'public.estoque_movimentacoes', 'tenantry.before_distribution_estoque_movimentacoes_e3a79d50'), HINT = 'Compare and correct them, drop that table, and run the same command again.'; END$tenantry$;
 SET LOCAL "TimeZone" = 'UTC';
 SET LOCAL "DateStyle" = 'ISO, YMD';
 SET LOCAL "IntervalStyle" = 'postgres';
@@ -199,16 +263,25 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."estoque_movimentacoes"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_movimentacoes" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_movimentacoes" AS t' INTO rows_before;
   PERFORM pg_catalog.create_distributed_table('"public"."estoque_movimentacoes"'::pg_catalog.regclass, 'tenant_id', colocate_with => '"public"."escolas"');
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."estoque_movimentacoes" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.estoque_movimentacoes', rows_before, rows_after;
   END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."estoque_movimentacoes" FORCE ROW LEVEL SECURITY';
+  END IF;
 END
 $tenantry$;
 -- public.usuarios: distribute by tenant_id
+DO $tenantry$BEGIN RAISE EXCEPTION USING MESSAGE = pg_catalog.format('the rows of %s differed once it was distributed, and those from before are in %s', 'public.usuarios', 'tenantry.before_distribution_usuarios_c8208ef3'), HINT = 'Compare and correct them, drop that table, and run the same command again.'; END$tenantry$;
 SET LOCAL "TimeZone" = 'UTC';
 SET LOCAL "DateStyle" = 'ISO, YMD';
 SET LOCAL "IntervalStyle" = 'postgres';
@@ -218,12 +291,20 @@ DO $tenantry$
 DECLARE
   rows_before pg_catalog.text;
   rows_after pg_catalog.text;
+  -- Citus copies rows with COPY, which is refused while policies apply to the role: to an owner, because of FORCE.
+  hidden CONSTANT pg_catalog.bool := pg_catalog.row_security_active(pg_catalog.to_regclass('"public"."usuarios"'));
 BEGIN
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."usuarios" NO FORCE ROW LEVEL SECURITY';
+  END IF;
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."usuarios" AS t' INTO rows_before;
   PERFORM pg_catalog.create_distributed_table('"public"."usuarios"'::pg_catalog.regclass, 'tenant_id', colocate_with => '"public"."escolas"');
   EXECUTE 'SELECT ROW(pg_catalog.count(*), pg_catalog.sum(pg_catalog.hashtextextended(t::pg_catalog.text, 0)))::pg_catalog.text FROM "public"."usuarios" AS t' INTO rows_after;
   IF rows_before <> rows_after THEN
     RAISE EXCEPTION 'the rows of % differ: % before, and % after', 'public.usuarios', rows_before, rows_after;
+  END IF;
+  IF hidden THEN
+    EXECUTE 'ALTER TABLE "public"."usuarios" FORCE ROW LEVEL SECURITY';
   END IF;
 END
 $tenantry$;

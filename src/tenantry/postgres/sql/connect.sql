@@ -1,3 +1,9 @@
+-- name: settle_citus
+-- An operator that is a member of the application role may have it: Citus would then send each message that begins with
+-- SET LOCAL to all nodes, as a whole.
+SELECT set_config('citus.propagate_set_commands', 'none', false)
+FROM pg_catalog.pg_extension e WHERE e.extname = 'citus'
+
 -- name: settle
 -- The server, the database or the role may have other defaults, and a pooler refuses startup options. So the settings
 -- are set after the connection is made, by name, and only those that exist in this version. They determine how values
