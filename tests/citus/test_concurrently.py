@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +19,7 @@ from acceptance import depot
 from acceptance.round_trip import checksums
 from citus.cluster import Place
 from citus.conftest import Business
-from citus.test_cycle import (
+from citus.cycle import (
     DISTRIBUTE,
     KILLED,
     PREPARE,
@@ -236,39 +235,3 @@ def test_a_row_in_the_shard_of_another_tenant_is_counted(business: Make) -> None
             moved = inside.execute(f"INSERT INTO {one} SELECT * FROM {other}").rowcount
         assert connection.execute(misplaced).fetchall() == [(moved,)]
         assert moved > 0
-
-
-def test_a_transaction_that_stays_open_at_the_switch(business: Make) -> None:
-    """Writers wait behind it no longer than the lock timeout; then the run fails, and can be repeated."""
-    there = business("depot")
-    migrate(there.target, there.spec, PREPARE)
-    there.database.execute(
-        f"ALTER ROLE {there.login} IN DATABASE {there.database.name} SET citus.propagate_set_commands = 'local'"
-    )
-    writing, stop = Writing(there.cluster, there), threading.Event()
-
-    def stay_open(number: int) -> None:
-        """A transaction after the other, of two seconds each."""
-        with there.database.connect(autocommit=True) as connection:
-            stop.wait(number)
-            while not stop.is_set():
-                with connection.transaction():
-                    connection.execute("UPDATE people SET name = name WHERE id = %s", [number])
-                    stop.wait(2)
-
-    with ThreadPoolExecutor(3) as threads:
-        running = [threads.submit(stay_open, 1), threads.submit(stay_open, 2), threads.submit(writing.write, 1)]
-        try:
-            with pytest.raises(Failed, match=r"Transactions on public\.people did not end within 0\.5 s"):
-                migrate(there.target, there.spec, replace(CONCURRENTLY, lock_timeout=0.5, lock_budget=60))
-        finally:
-            stop.set()
-            writing.stop.set()
-        for one in running:
-            one.result()
-    print(f"the longest wait was {writing.longest:.2f} s; errors: {dict(writing.errors)}")
-    assert writing.longest < 2, "less than the transactions that stayed open"
-    assert writing.errors == {}
-    migrate(there.target, there.spec, CONCURRENTLY)
-    assert leftovers(there) == []
-    assert_sound(there)

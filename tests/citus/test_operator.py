@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from acceptance.round_trip import checksums
-from citus.test_cycle import DISTRIBUTE, PREPARE, Make, assert_apart, assert_back, assert_sound, distributed
+from citus.cycle import DISTRIBUTE, PREPARE, Make, assert_apart, assert_back, assert_sound, distributed
 from tenantry import migrate
 from tenantry.errors import TenantryError
 

@@ -1,5 +1,5 @@
 -- public.tenants: pass SET LOCAL of sessions of tenantry_app on to all nodes
-DO $tenantry$DECLARE one record; BEGIN FOR one IN 
+DO $tenantry$DECLARE one record; BEGIN FOR one IN SELECT u.* FROM (
 WITH RECURSIVE users(oid) AS (
   SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = 'tenantry_app'
   UNION
@@ -13,7 +13,7 @@ SELECT r.oid, r.rolname::pg_catalog.text AS name,
      WHERE d.datname = pg_catalog.current_database())
    AND pg_catalog.starts_with(c, 'citus.propagate_set_commands=')) AS value
 FROM users AS u JOIN pg_catalog.pg_roles r ON r.oid = u.oid
-WHERE r.rolname = 'tenantry_app' OR r.rolcanlogin AND NOT r.rolsuper LOOP EXECUTE pg_catalog.format('ALTER ROLE %I IN DATABASE %I SET citus.propagate_set_commands = ''local''', one.name, pg_catalog.current_database()); END LOOP; END$tenantry$;
+WHERE r.rolname = 'tenantry_app' OR r.rolcanlogin AND NOT r.rolsuper) AS u WHERE u.value IS DISTINCT FROM 'local' LOOP EXECUTE pg_catalog.format('ALTER ROLE %I IN DATABASE %I SET citus.propagate_set_commands = ''local''', one.name, pg_catalog.current_database()); END LOOP; END$tenantry$;
 -- public.estoque_escolas: drop the foreign key tenantry_estoque_escolas_escola_id_fkey to public.escolas until the tables are distributed
 ALTER TABLE "public"."estoque_escolas" DROP CONSTRAINT IF EXISTS "tenantry_estoque_escolas_escola_id_fkey";
 -- public.estoque_escolas_historico: drop the foreign key tenantry_estoque_escolas_historico_escola_id_fkey to public.escolas until the tables are distributed

@@ -73,7 +73,7 @@ WHERE d.dropped > 0 OR d.generated > 0 OR c.relreplident = 'n'
 ORDER BY 1, 2
 
 -- name: roles_not_settable
--- As PostgreSQL decides in ALTER ROLE … SET; before 16, CREATEROLE was enough.
+-- As PostgreSQL decides in ALTER ROLE SET; before 16, CREATEROLE was enough.
 SELECT r.rolname::text FROM pg_catalog.pg_roles r JOIN pg_catalog.pg_roles me ON me.rolname = current_user
 WHERE r.rolname = ANY (%(roles)s) AND NOT (
   me.rolsuper OR r.oid = me.oid
