@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from daily import daily
-from moves.applications import Application, check, working
 from moves.conftest import COMPARING, Pair, left
 from servers import wait_until
 from tenantry import list_moves
-from tenantry.errors import Failed
+from tenantry.errors import Failed, Refused
 from tenantry.postgres.connect import Target
+from tenantry.tenants.move_comparison import Comparison
 
 pytestmark = [pytest.mark.server, pytest.mark.pg(">=15")]
 COMPARES = "and all rows are compared"
@@ -121,14 +121,30 @@ def test_a_table_is_emptied_meanwhile(there: bool, pair: Pair) -> None:
 
 
 def test_rounds(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If much is written meanwhile, that is compared outside of the pause, and then what was written during that."""
+    """If much is written meanwhile, that is compared outside of the pause, and what was written during that within it."""
     monkeypatch.setattr("tenantry.tenants.move_comparison.SECONDS_PER_KEY", 0.03)
-    mine = [Application(pair=pair, slug="two") for _ in range(2)]
     write = run(pair, f"UPDATE items SET feeling = 'low' WHERE {MINE}")
-    with working(*mine):
-        done = pair.move("two", at=[(COMPARES, write), ("the rows written meanwhile are compared", int)])
-    for one in mine:
-        check(one)
-    assert done.pauses >= 3
-    assert done.longest_pause < 2
+    done = pair.move("two", at=[(COMPARES, write), ("the rows written meanwhile are compared", run(pair, WRITTEN[0]))])
+    assert done.pauses == 3
+    assert pair.target.rows("SELECT DISTINCT note, feeling FROM items") == [("meanwhile", "low")]
+    assert left(pair.source, pair.target) == []
+
+
+def test_a_table_without_a_key_that_takes_too_long(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is compared as a whole in the last pause, but only if it was written to; that it takes too long is said before
+    writes are refused for it."""
+    compare = Comparison.compare
+
+    def slow(self: Comparison) -> list[str]:
+        found = compare(self)
+        self.seconds = dict.fromkeys(self.seconds, 4.0)
+        return found
+
+    monkeypatch.setattr(Comparison, "compare", slow)
+    written = run(pair, f"UPDATE notes SET text = 'meanwhile' WHERE {MINE}")
+    with pytest.raises(Refused, match=r"public\.notes has no unique key with the tenant, and was written to") as caught:
+        pair.move("two", at=[(COMPARES, written)])
+    assert "--max-pause 12s" in caught.value.remedy
+    assert [(one.state, one.pauses) for one in list_moves(Target(pair.source.dsn))] == [("begun", 1)]
+    pair.move("two", at=[(COMPARES, run(pair, WRITTEN[0]))])
     assert left(pair.source, pair.target) == []

@@ -116,6 +116,7 @@ def test_the_tenant_is_renamed(pair: Pair) -> None:
     assert left(pair.source, pair.target) == []
 
 
+@pytest.mark.nightly
 def test_it_dies_right_before_its_end(pair: Pair) -> None:
     """The source knows that all is done, and the target does not: the same command ends the move there, too."""
     pair.move("two")
