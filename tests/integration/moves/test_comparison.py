@@ -36,7 +36,7 @@ WRITTEN = [
 ]
 
 
-@pytest.mark.differs("tenants/move_comparison.py")
+@pytest.mark.differs
 def test_what_is_written_meanwhile_is_compared(pair: Pair) -> None:
     """Rows of tables with keys by these, those of a table without one as a whole; also when a session writes values as
     text in another way."""
