@@ -11,13 +11,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from acceptance import depot
+from acceptance import depot, partitioned
 from citus.cluster import CitusCluster
 from servers import Database
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 from tenantry.presets import load, spec_path
 
+SCENES = {"depot": depot, "partitioned": partitioned}
 ROWS = int(os.environ.get("TENANTRY_CITUS_ROWS", "2000"))
 
 
@@ -62,7 +63,8 @@ def become_owner(cluster: CitusCluster, database: Database, role: str, login: st
 
 @pytest.fixture
 def business(cluster: CitusCluster) -> Iterator[Callable[[str], Business]]:
-    """A preset, or the depot, by its name; with `owner` the depot belongs to a role that is no superuser."""
+    """A preset, the depot, or the one with partitioned tables, by its name; with `owner` the depot belongs to a role that
+    is no superuser."""
     with ExitStack() as stack:
 
         def make(name: str, owner: bool = False) -> Business:
@@ -83,10 +85,10 @@ def business(cluster: CitusCluster) -> Iterator[Callable[[str], Business]]:
                 connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(login)))
             if owner:
                 become_owner(cluster, database, role, login)
-            elif name == "depot":
-                database.execute(depot.SCHEMA)
-            if name == "depot":
-                spec = Spec.parse(depot.SPEC.format(role=role, legacy=f"{role}_old"))
+            elif name in SCENES:
+                database.execute(SCENES[name].SCHEMA)
+            if name in SCENES:
+                spec = Spec.parse(SCENES[name].SPEC.format(role=role, legacy=f"{role}_old"))
             else:
                 with database.connect() as connection:
                     load(connection, preset=name, rows=ROWS, seed=1)

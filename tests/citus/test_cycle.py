@@ -97,6 +97,21 @@ def test_what_would_be_lost_is_refused_before_and_on_the_way_back(business: Make
     assert distributed(there.database) == {}
 
 
+def test_partitioned_tables_stop_before_it(business: Make) -> None:
+    """Also once they have the form for it; and they come back from that where the extension is."""
+    there = business("partitioned")
+    dump = there.database.dump()
+    migrate(there.target, there.spec, PREPARE)
+    with pytest.raises(Refused) as refusal:
+        migrate(there.target, there.spec, DISTRIBUTE)
+    said = [str(refusal.value), *refusal.value.details]
+    assert {"public.trips", "public.carriers"} <= {text.split(" is partitioned")[0].split()[-1] for text in said}
+    assert not any("outside-key" in text for text in said)
+    assert distributed(there.database) == {}
+    rollback(there.target, RollbackOptions(backup=BackupKind.NONE))
+    assert there.database.dump() == dump
+
+
 def test_statements(business: Make) -> None:
     """All that Citus is told, word for word."""
     there = business("estoque")

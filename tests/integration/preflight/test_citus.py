@@ -10,10 +10,11 @@ import pytest
 from psycopg import sql
 
 from servers import Database
-from tenantry.execution.preflight.citus import distributed, no_way_back, nodes, outside, replication
+from tenantry.execution.preflight.citus import distributed, no_way_back, nodes, outside, partitioned, replication
 from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
+from tenantry.model.schema import Kind, Table
 from tenantry.postgres.citus import CitusFacts, Node, Partition, Reached, ReplicationFacts
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.distribution import KeyBetween
@@ -125,6 +126,13 @@ def test_foreign_keys_to_and_from_tables_that_the_spec_does_not_know() -> None:
     found = list(outside((SALES, STORES), (inside, out, into, into)))
     assert [(one.name, one.table) for one in found] == [
         ("distribute-refuses-outside-key", SALES), ("distribute-refuses-outside-key", other),
+    ]  # fmt: skip
+
+
+def test_partitioned_tables() -> None:
+    tables = Table(name=SALES), Table(name=STORES, kind=Kind.PARTITIONED)
+    assert [(one.name, one.table, one.forcible) for one in partitioned(tables)] == [
+        ("distribute-refuses-partitions", STORES, False)
     ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import psycopg
 from tenantry.execution.preflight.findings import refused, warned
 from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
-from tenantry.model.schema import Schema
+from tenantry.model.schema import Kind, Schema, Table
 from tenantry.model.wording import counted
 from tenantry.planning import Plan
 from tenantry.postgres.citus import (
@@ -57,7 +57,9 @@ def citus_findings(
     columns = {one.table: one.column for one in plan.ownership.owned}
     begun = {step.table for step in plan.steps if step.engine} - {step.table for step in pending if step.engine}
     yield from distributed(facts, {name: columns.get(name) for name in tables if name not in begun})
-    yield from outside(tables, read_keys(connection, tables))
+    yield from partitioned([schema.tables[name] for name in tables])
+    stored = tuple(part.name for name in tables for part in schema.tree(name))
+    yield from outside(stored, read_keys(connection, stored))
     if fenced(connection):
         yield from owners(schema, tables)
     concurrent_moves = {step.table for step in pending if step.concurrent_move is not None}
@@ -142,6 +144,19 @@ def distributed(facts: CitusFacts, columns: dict[Name, str | None]) -> Iterator[
             yield firm(
                 name="distribute-engine-other", table=name, message=f"{name} is {how} already",
                 remedy=f"SELECT undistribute_table('{name}'), which drops what depends on it: see docs/scale-out.md.",
+            )  # fmt: skip
+
+
+def partitioned(tables: Sequence[Table]) -> Iterator[Finding]:
+    """Tables that have the form for Citus, or can get it, and are not distributed yet."""
+    for table in tables:
+        if table.kind is Kind.PARTITIONED:
+            yield firm(
+                name="distribute-refuses-partitions", table=table.name,
+                message=f"{table.name} is partitioned: tenantry gives it the form that Citus needs, but does not"
+                " distribute it yet",
+                remedy="`tenantry migrate --until distribute --prepare` stops before that; or copy it into a plain"
+                " table.",
             )  # fmt: skip
 
 

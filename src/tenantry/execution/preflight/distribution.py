@@ -16,7 +16,7 @@ from tenantry.model.finding import Finding
 from tenantry.model.name import Name, quoted
 from tenantry.model.ownership import Owned
 from tenantry.model.plan import Phase
-from tenantry.model.schema import Kind, Schema, Table
+from tenantry.model.schema import Schema, Table
 from tenantry.model.wording import counted
 from tenantry.planning import Plan
 from tenantry.planning.context import PlanContext
@@ -78,10 +78,6 @@ FINDINGS = {
     "distribute-refuses-generated": (
         "The tenant column {column} of {table} is generated, and Citus cannot distribute by a generated column",
         "ALTER TABLE {table} ALTER {column} DROP EXPRESSION, once the application writes it.",
-    ),
-    "distribute-refuses-partitions": (
-        "{table} is partitioned: tenantry gives it the form that Citus asks for, and does not distribute it yet",
-        "`tenantry migrate --until distribute --prepare` stops before it; or copy it into a plain table.",
     ),
     "distribute-refuses-exclusion": (
         "The {what} {key} of {table} does not compare the tenant column for equality",
@@ -300,8 +296,6 @@ class _Looking:
         known = table.column(owned.column)
         if known is not None and known.generated:
             yield _about("distribute-refuses-generated", name, column=column)
-        if table.kind is Kind.PARTITIONED and any(step.engine for step in self.plan.steps):
-            yield _about("distribute-refuses-partitions", name)
 
     def _of_references(self, facts: DistributionFacts) -> Iterator[Finding]:
         for name in self.copied:
