@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,9 +35,14 @@ from citus.cycle import (
 )
 from tenantry import RollbackOptions, migrate, rollback, status
 from tenantry.errors import Failed, Refused
-from tenantry.execution.events import Event, Notice
+from tenantry.execution.concurrent_move import move_concurrently
+from tenantry.execution.events import Event, Notice, ignore
+from tenantry.execution.transaction import LockPolicy, run_autocommit
 from tenantry.model.backup import BackupKind
 from tenantry.model.name import Name
+from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
+from tenantry.postgres.activity import rows_copied
+from tenantry.postgres.connect import connect
 from tenantry.steps.citus_concurrent_move import ANCHOR, ConcurrentMove
 
 pytestmark = pytest.mark.citus
@@ -235,3 +241,77 @@ def test_a_row_in_the_shard_of_another_tenant_is_counted(business: Make) -> None
             moved = inside.execute(f"INSERT INTO {one} SELECT * FROM {other}").rowcount
         assert connection.execute(misplaced).fetchall() == [(moved,)]
         assert moved > 0
+
+
+def test_a_transaction_that_stays_open_at_the_switch(business: Make) -> None:
+    """Writers wait behind it no longer than the lock timeout; then nothing is distributed, and it can be repeated."""
+    there, stop = business("depot"), threading.Event()
+    target = there.target
+    move = ConcurrentMove(table=Name("public", "apart"), column="firm_id")
+    statement = Statement(sql=move.statement, manner=ExecutionMode.SNAPSHOT, locks=(Lock(move.table, LockMode.SHARE),))
+    there.database.execute(
+        "CREATE SCHEMA tenantry; CREATE TABLE apart (firm_id text, id int, PRIMARY KEY (firm_id, id));"
+        "INSERT INTO apart SELECT i % 20, i FROM generate_series(1, 10000) AS i;"
+        "SELECT citus_add_local_table_to_metadata('apart')"
+    )
+
+    def stay_open(number: int) -> None:
+        with there.database.connect(autocommit=True) as connection:
+            stop.wait(number)
+            while not stop.is_set():
+                with connection.transaction():
+                    connection.execute("INSERT INTO apart VALUES ('1', %s)", [-number])
+                    connection.execute("DELETE FROM apart WHERE firm_id = '1' AND id = %s", [-number])
+                    stop.wait(2)
+
+    def longest_wait() -> float:
+        longest, number = 0.0, 100_000
+        with there.database.connect(autocommit=True) as connection:
+            while not stop.wait(0.005):
+                began, number = time.monotonic(), number + 1
+                connection.execute("INSERT INTO apart VALUES ('2', %s)", [number])
+                longest = max(longest, time.monotonic() - began)
+        return longest
+
+    def distribute(seconds: float) -> None:
+        with connect(target, purpose="test") as first:
+            patience = LockPolicy(timeout=seconds, budget=seconds)
+            move_concurrently(
+                first, move, lambda: run_autocommit(first, statement, patience=patience),
+                lambda purpose: connect(target, purpose=purpose), ignore,
+            )  # fmt: skip
+            first.execute("CALL citus_cleanup_orphaned_resources()")
+
+    with ThreadPoolExecutor(3) as threads:
+        staying, waiting = [threads.submit(stay_open, 1), threads.submit(stay_open, 2)], threads.submit(longest_wait)
+        try:
+            with pytest.raises(Failed, match=r"Transactions on public\.apart did not end within 0\.5 s"):
+                distribute(0.5)
+        finally:
+            stop.set()
+        assert waiting.result() < 1.5, "less than a transaction that stays open"
+        for one in staying:
+            one.result()
+    assert distributed(there.database)["apart"] is None
+    distribute(10)
+    assert distributed(there.database) == {"apart": "firm_id"}
+    assert leftovers(there) == []
+
+
+def test_rows_that_citus_copies_are_counted_while_it_does(business: Make) -> None:
+    there = business("depot")
+    place = there.cluster.workers[0]
+    dsn = there.cluster.dsn(there.database.name, place)
+    with (
+        psycopg.connect(dsn, application_name="citus_internal gpid=10000000001") as worker,
+        there.database.connect(autocommit=True) as coordinator,
+    ):
+        assert rows_copied(coordinator) == 0
+        worker.execute("CREATE TEMPORARY TABLE copied (id int)")
+        with worker.cursor().copy("COPY copied FROM STDIN") as copy:
+            copy.write("1\n" * 100_000)
+            deadline = time.monotonic() + 10
+            while not (found := rows_copied(coordinator)):
+                assert time.monotonic() < deadline
+        assert 0 < found <= 100_000
+        assert rows_copied(coordinator) == 0

@@ -383,6 +383,8 @@ def doing(activity: Activity) -> str:
         build = activity.build
         share = f", {100 * build.done / build.total:.0f} %" if build.total else ""
         return f"index on {build.table}: {build.phase}{share}"
+    if activity.copied:
+        return f"at least {activity.copied:,} rows copied to the nodes"
     return f"waiting ({activity.waiting})" if activity.waiting else activity.state
 
 

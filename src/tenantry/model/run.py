@@ -101,7 +101,7 @@ class IndexBuild:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """A session of a run: what it does, for how many seconds, what it waits for, which sessions block it, and how many
-    sessions it blocks."""
+    sessions it blocks. Citus has copied at least `copied` rows to its nodes."""
 
     pid: int
     application: str
@@ -112,6 +112,7 @@ class Activity:
     blockers: tuple[str, ...] = ()
     behind: int = 0
     build: IndexBuild | None = None
+    copied: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,13 @@ def activities(connection: psycopg.Connection[Any], pid: int | None = None) -> t
     )  # fmt: skip
 
 
+def rows_copied(connection: psycopg.Connection[Any]) -> int:
+    """The rows that Citus has copied so far on all nodes, in statements that are not finished: fewer than it has
+    copied once some of these are finished. The database has Citus."""
+    row = connection.execute(_QUERIES["rows_copied"]).fetchone()
+    return int(row[0]) if row is not None else 0
+
+
 def index_builds(connection: psycopg.Connection[Any], pid: int | None = None) -> dict[int, IndexBuild]:
     """Index builds in progress in this database by their sessions' pids, or the one of `pid`."""
     with connection.cursor(row_factory=dict_row) as cursor:

@@ -45,6 +45,7 @@ def test_what_a_session_does() -> None:
     activity = Activity(pid=1, application="a", state="active", query="q", waiting="Lock", seconds=1.0)
     assert doing(activity) == "waiting (Lock)"
     assert doing(replace(activity, waiting="")) == "active"
+    assert doing(replace(activity, copied=1234)) == "at least 1,234 rows copied to the nodes"
     assert doing(replace(activity, blockers=("pid 7", "pid 8"))) == "waiting for pid 7; pid 8"
     build = IndexBuild(table=name("sales"), phase="building index", done=1, total=4)
     assert doing(replace(activity, build=build)) == "index on public.sales: building index, 25 %"

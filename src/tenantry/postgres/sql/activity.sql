@@ -11,6 +11,14 @@ WHERE a.datname = current_database() AND a.pid <> pg_backend_pid() AND a.applica
   AND a.application_name !~ ' (status|plan|watch|fill watch|demo|tenants|lock)$'
 ORDER BY a.backend_start, a.pid
 
+-- name: rows_copied
+-- On all nodes of Citus, by its own statements that are not finished. Only some roles see those of others.
+SELECT coalesce(sum(r.result::bigint), 0)::bigint FROM run_command_on_all_nodes($$
+  SELECT coalesce(sum(p.tuples_processed), 0) FROM pg_catalog.pg_stat_progress_copy p
+  JOIN pg_catalog.pg_stat_activity a ON a.pid = p.pid AND starts_with(a.application_name, 'citus_internal')
+  WHERE p.datname = current_database() AND p.command = 'COPY FROM'
+$$) AS r WHERE r.success
+
 -- name: index_builds
 SELECT p.pid, n.nspname::text AS schema, c.relname::text AS name, p.phase,
        greatest(p.blocks_total, p.tuples_total) AS total,
