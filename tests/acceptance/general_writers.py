@@ -187,7 +187,9 @@ class Writers:
         with self.database.connect() as connection:
             try:
                 with connection.transaction(force_rollback=True):
-                    self._copy(connection, shape, tenant, row, number, named=named)
+                    added = self._copy(connection, shape, tenant, row, number, named=named)
+                    self._change(connection, shape, added)
+                    self._delete(connection, shape, added)
             except psycopg.Error as error:
                 self.written[f"not tried again: {shape.table} {type(error).__name__}"] += 1
                 return False
@@ -234,6 +236,21 @@ class Writers:
             raise AssertionError(f"{shape.table}: {len(found)} rows were copied as {tenant}")
         return tuple(found[0][1:])
 
+    @staticmethod
+    def _change(connection: psycopg.Connection[Any], shape: Shape, key: Sequence[Any]) -> None:
+        if shape.plain is not None:
+            change = sql.SQL("UPDATE {0} AS r SET {1} = r.{1} WHERE {2}").format(
+                shape.relation, sql.Identifier(shape.plain), shape.at("r")
+            )
+            changed = connection.execute(change, shape.key(key)).rowcount
+            assert changed == 1, f"{shape.table}: {changed} rows were changed"
+
+    @staticmethod
+    def _delete(connection: psycopg.Connection[Any], shape: Shape, key: Sequence[Any]) -> None:
+        remove = sql.SQL("DELETE FROM {} AS r WHERE {}").format(shape.relation, shape.at("r"))
+        deleted = connection.execute(remove, shape.key(key)).rowcount
+        assert deleted == 1, f"{shape.table}: {deleted} rows were deleted"
+
     def _write(self, place: int) -> None:
         named, numbers = place % 2 == 1, count(1_000_000_000 + place, 8)
         own: list[tuple[Shape, tuple[Any, ...], str]] = []
@@ -245,20 +262,14 @@ class Writers:
                 try:
                     with connection.transaction():
                         added = self._copy(connection, shape, tenant, row, next(numbers), named=named)
-                        if shape.plain is not None:
-                            change = sql.SQL("UPDATE {0} AS r SET {1} = r.{1} WHERE {2}").format(
-                                shape.relation, sql.Identifier(shape.plain), shape.at("r")
-                            )
-                            changed = connection.execute(change, shape.key(added)).rowcount
-                            assert changed == 1, f"{shape.table}: {changed} rows were changed"
+                        self._change(connection, shape, added)
                         gone = own.pop(0) if len(own) > 5 else None
                         if gone is not None:
                             if not named:
                                 connection.execute(
                                     "SELECT set_config(%s, %s, true)", [self.spec.tenant.setting, gone[2]]
                                 )
-                            remove = sql.SQL("DELETE FROM {} AS r WHERE {}").format(gone[0].relation, gone[0].at("r"))
-                            assert connection.execute(remove, shape.key(gone[1])).rowcount == 1
+                            self._delete(connection, gone[0], gone[1])
                 except (psycopg.Error, AssertionError) as error:
                     if gone is not None:
                         own.insert(0, gone)

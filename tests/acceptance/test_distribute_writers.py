@@ -69,7 +69,7 @@ def through(database: Database, spec: Spec, *, attempts: bool = True) -> None:
         migrate(target, spec, DISTRIBUTE)
         tried = Attempts(database, spec, sentinel(database)).all()
         print(f"{tried} times a tenant saw its own rows")
-        assert tried > 1
+        assert tried > 0
 
 
 @pytest.mark.parametrize("name", daily(SMALL))
