@@ -97,7 +97,8 @@ def test_writes_at_the_target_alone(statement: str, table: str, pair: Pair) -> N
     assert left(pair.source, pair.target) == []
 
 
-@pytest.mark.parametrize("there", daily([False, True]))
+@pytest.mark.nightly
+@pytest.mark.parametrize("there", [False, True])
 def test_a_table_is_emptied_meanwhile(there: bool, pair: Pair) -> None:
     """TRUNCATE, also where it fires no trigger, makes all rows be compared again."""
 
@@ -130,6 +131,7 @@ def test_rounds(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     assert left(pair.source, pair.target) == []
 
 
+@pytest.mark.nightly
 def test_a_table_without_a_key_that_takes_too_long(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is compared as a whole in the last pause, but only if it was written to; that it takes too long is said before
     writes are refused for it."""

@@ -44,6 +44,7 @@ def test_two_moves(pair: Pair) -> None:
     assert pair.source.dump() == dump
 
 
+@pytest.mark.nightly
 def test_the_slot_is_gone(pair: Pair) -> None:
     """As after a standby has taken over, or once max_slot_wal_keep_size has made it invalid: the move is undone."""
     begun(pair)
@@ -77,6 +78,7 @@ def test_the_source_has_lost_the_switch(pair: Pair) -> None:
     assert left(pair.source, pair.target) == []
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "session", daily(["tenantry % comparison", "tenantry % move", "logical replication apply worker"])
 )

@@ -106,6 +106,7 @@ def test_there_and_back(template: Callable[..., Database], other_server: Server)
     other_server.drop(target)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("statement", "undo", "message"),
     daily([
