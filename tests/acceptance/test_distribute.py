@@ -241,11 +241,13 @@ class Writing:
     written: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     longest: float = 0.0
+    pause: float = 0.01
+    """Seconds between two transactions of a writer, so that nine of them leave the phase a processor."""
 
     def write(self, number: int) -> None:
         with self.database.connect() as connection:
             for at in count(number * 1_000_000):
-                if self.stop.is_set():
+                if self.stop.wait(self.pause):
                     return
                 firm, began = (NORTH, SOUTH)[at % 2], time.monotonic()
                 try:
@@ -269,7 +271,7 @@ class Writing:
         """Let through only once nothing of the phase is in force any more."""
         insert = "INSERT INTO items (firm_id, place_id, unit, sku) SELECT 'the north', id, 'm', 'x' FROM places WHERE firm_id = 'the south' LIMIT 1"
         with self.database.connect() as connection:
-            while not self.stop.is_set():
+            while not self.stop.wait(self.pause):
                 try:
                     with connection.transaction(force_rollback=True):
                         connection.execute(insert)
