@@ -114,10 +114,11 @@ def test_writers_of_rows_of_all_tenants_go_on(there: Depot) -> None:
     migrate(there.target, there.spec, CONTRACT)
     stop, failures, written, seen, keyed = threading.Event(), list[str](), list[float](), list[int](), list[int]()
 
+    # Each session pauses between two transactions, so that together they leave the phase a processor.
     def write(number: int) -> None:
         with there.database.connect() as connection:
             at = 0
-            while not stop.is_set():
+            while not stop.wait(0.01):
                 at, began = at + 1, time.monotonic()
                 try:
                     with connection.transaction():
@@ -132,7 +133,7 @@ def test_writers_of_rows_of_all_tenants_go_on(there: Depot) -> None:
     def write_by_key() -> None:
         """Until there is no such tenant any more."""
         with there.database.connect() as connection:
-            while not stop.is_set():
+            while not stop.wait(0.01):
                 try:
                     with connection.transaction():
                         connection.execute("INSERT INTO tags (firm_id, name) VALUES ('0', %s)", [f"key {len(keyed)}"])
@@ -143,7 +144,7 @@ def test_writers_of_rows_of_all_tenants_go_on(there: Depot) -> None:
 
     def read() -> None:
         with there.database.connect() as connection:
-            while not stop.is_set():
+            while not stop.wait(0.01):
                 try:
                     with connection.transaction():
                         connection.execute(f"SET LOCAL ROLE {there.role}")
