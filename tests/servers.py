@@ -132,6 +132,15 @@ class Database:
         text = script.read_text() if isinstance(script, Path) else script
         client("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", self.dsn, "-o", os.devnull, stdin=text)
 
+    def track_statements(self, schema: str = "public") -> None:
+        """Create pg_stat_statements, which has the statements of the sessions that begin here from now on."""
+        name = sql.Identifier(self.name)
+        with self.connect() as connection:
+            connection.execute(sql.SQL("CREATE EXTENSION pg_stat_statements SCHEMA {}").format(sql.Identifier(schema)))
+            connection.execute(sql.SQL("SELECT {}.pg_stat_statements_reset()").format(sql.Identifier(schema)))
+            connection.execute(sql.SQL("ALTER DATABASE {} SET pg_stat_statements.track = 'top'").format(name))
+            connection.execute(sql.SQL("ALTER DATABASE {} SET compute_query_id = on").format(name))
+
     def dump(self, *options: str) -> str:
         """The schema as pg_dump shows it, but for schema tenantry and what changes from dump to dump."""
         text = client("pg_dump", "--schema-only", "--exclude-schema=tenantry", *options, "-d", self.dsn)
@@ -277,7 +286,10 @@ def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = N
     library = installed()[major].parent
     preload = {}
     if any(library.rglob("pg_stat_statements.so")):
-        preload = {"shared_preload_libraries": "pg_stat_statements"}
+        # Only where a test asks for it (Database.track_statements): it costs each statement some time.
+        preload = {"shared_preload_libraries": "pg_stat_statements", "pg_stat_statements.track": "none"}
+        if major >= 14:  # where it can be turned off
+            preload["compute_query_id"] = "off"
     cluster = Cluster(programs=installed()[major], folder=folder, settings={**SETTINGS, **preload, **(settings or {})})
     cluster.start()
     return Server(major=major, cluster=cluster, shared=shared)

@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from servers import Database
 from tenantry.errors import Refused
 from tenantry.model.plan import Phase
 
@@ -170,9 +171,10 @@ CLIENTS = {
 
 
 @pytest.mark.pg("!= 16")  # whose wheel has no pg_stat_statements
-def test_what_clients_run_is_found(business: Business) -> None:
+def test_what_clients_run_is_found(business: Business, database: Database) -> None:
     """Statements that the server remembers are read like functions."""
-    shop = business("CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset();" + SHOP, TABLES)
+    database.track_statements()
+    shop = business(SHOP, TABLES)
     with closing(shop.connect()) as session, session.cursor() as cursor:
         for statement in CLIENTS:
             if statement.startswith("COPY"):

@@ -125,12 +125,11 @@ def test_a_member_that_does_not_inherit(business: Business, role: Role) -> None:
 
 
 @pytest.mark.pg("!= 16")  # whose wheel has no pg_stat_statements
-def test_bulk_loads_and_dumps_are_named(business: Business, role: Role) -> None:
+def test_bulk_loads_and_dumps_are_named(business: Business, database: Database, role: Role) -> None:
     """Those who COPY FROM, or dump, without bypassing row security."""
     clerk = role(name="clerk")
-    shop = opened(
-        business, clerk, legacy=(clerk,), more="CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset();"
-    )
+    database.track_statements()
+    shop = opened(business, clerk, legacy=(clerk,))
     with closing(shop.connect(user=clerk)) as session, session.cursor() as cursor:
         with cursor.copy("COPY sales (id, store, total) FROM STDIN") as copy:
             copy.write("9\t1\t90\n")

@@ -210,7 +210,8 @@ STATEMENTS = {
 @pytest.mark.parametrize("statement", STATEMENTS)
 def test_statements_that_the_server_remembers_are_read(database: Any, statement: str) -> None:
     """By what they say, with the role that ran them."""
-    database.execute(SHOP + "CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()")
+    database.execute(SHOP)
+    database.track_statements()
     with database.connect() as connection, connection.cursor() as cursor:
         if statement.startswith("COPY"):
             with cursor.copy(statement) as copy:

@@ -258,7 +258,8 @@ def test_a_key_that_waits_for_commit_before_15(database: Any, timing: str) -> No
 def test_roles_that_copy_are_named(database: Any, role: Callable[..., str]) -> None:
     """COPY FROM and pg_dump end with row security, but for those who bypass it."""
     legacy = role(name="legacy")
-    database.execute(SHOP + "CREATE EXTENSION pg_stat_statements; SELECT pg_stat_statements_reset()")
+    database.execute(SHOP)
+    database.track_statements()
     run(database, "GRANT ALL ON orders TO {0}", legacy)
     for parameters in ({"user": legacy}, {}):
         with database.connect(**parameters) as connection, connection.cursor() as cursor:
