@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -36,6 +36,12 @@ KINDS = {
     "adoption": "estoque", "function_grant": "workshop", "parents_deferred": "workshop"
 } | dict.fromkeys(("tenant_table", "assigned_rows", "partitioned_index", "index_attached", "view", "schema_usage"), "bazaar") | dict.fromkeys(DISTRIBUTED, "depot")  # fmt: skip
 OTHERWISE = "harbour"
+COMMITS_ITS_BEGINNING = ("fill", "index", "global_unique", "widened_key", "sentinel_fill", "colocated_foreign_key")
+"""Kinds whose journal entry is committed before their work is."""
+INSIDE = (DONE, "inside")
+EVERY = ((BEGUN, "after"), INSIDE, (EVENT, "after"))
+"""Where a step is one transaction, a kill after its beginning leaves what one inside leaves, and one after its event
+what one before the next step leaves."""
 
 
 def kinds_of_steps() -> list[str]:
@@ -72,29 +78,35 @@ def test_as_the_owner(name: str, subject: Callable[..., Subject], undisturbed: U
     assert one.database.rows("SELECT count(*) FROM tenantry.runs WHERE username NOT LIKE 'owner%'") == [(0,)]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    # Views that run as whoever asks came with PostgreSQL 15. The operator's script has made the application role.
-    [
-        pytest.param(kind, marks=pytest.mark.pg(">= 15"))
-        if kind == "view"
-        else nightly(kind)
-        if kind in DISTRIBUTED and kind != "widened_key"
-        else kind
-        for kind in kinds_of_steps()
-        if not (kind == "role" and Operating.wanted)
-    ],
-)
-def test_every_kind_of_step(kind: str, subject: Callable[..., Subject]) -> None:
+def instants() -> list[Any]:
+    """Each kind with the instants within its step at which it is killed."""
+    cases: list[Any] = []
+    for kind in kinds_of_steps():
+        # Views that run as whoever asks came with PostgreSQL 15. The operator's script has made the application role.
+        marks = [pytest.mark.pg(">= 15")] if kind == "view" else []
+        if kind == "role" and Operating.wanted:
+            continue
+        if kind in DISTRIBUTED and kind != "widened_key":
+            marks.append(pytest.mark.nightly)
+        short = kind not in COMMITS_ITS_BEGINNING
+        cases.append(pytest.param(kind, (INSIDE,) if short else EVERY, id=kind, marks=marks))
+        if short:
+            cases.append(nightly(pytest.param(kind, EVERY, id=f"{kind}, at more instants", marks=marks)))
+    return cases
+
+
+@pytest.mark.parametrize(("kind", "instants"), instants())
+def test_every_kind_of_step(kind: str, instants: Sequence[tuple[str, str]], subject: Callable[..., Subject]) -> None:
     """Killed before, inside and after the first step of each kind, then back: the original."""
     one = subject(KINDS.get(kind, OTHERWISE))
     before = one.killing.run("migrate", Kill(event="started", kind=kind, number=1))
     assert before.killed, f"no step of kind {kind}: {before.said}"
     assert kind in before.last_step or before.kinds >= {kind}
-    for statement, moment in ((BEGUN, "after"), (DONE, "inside"), (EVENT, "after")):
+    for statement, moment in instants:
         # Once it is in force there is only the next step to be killed in, if there is one.
         one.killing.run("migrate", Kill(statement=statement, number=1, moment=moment))
-    assert len(one.killing.kills) > 2
+    # After the last step nothing is left to be killed in.
+    assert len(one.killing.kills) >= len(instants)
     print("killed at:", one.killing.kills)
     one.killing.run("rollback", Kill(statement=FORGOTTEN, number=1, moment="before"))
     one.killing.complete("rollback")
