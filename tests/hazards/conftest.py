@@ -14,6 +14,7 @@ from psycopg.conninfo import make_conninfo
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
 from tenantry.execution.events import Observer
+from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.model.run import Result
 from tenantry.model.spec import Spec
@@ -40,7 +41,8 @@ class Business:
         return Target(make_conninfo(self.database.dsn, **({"user": self.user} if self.user else {})))
 
     def migrate(self, until: Phase, watcher: Observer | None = None, **options: Any) -> Result:
-        return migrate(self.target, self.spec, MigrateOptions(until=until, **options), watcher)
+        chosen = MigrateOptions(until=until, **{"backup": BackupKind.NONE, **options})
+        return migrate(self.target, self.spec, chosen, watcher)
 
     def rollback(self) -> Result:
         return rollback(self.target, RollbackOptions())
