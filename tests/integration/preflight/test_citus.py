@@ -15,7 +15,7 @@ from tenantry.execution.transaction import LockPolicy, run_in_transaction
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
 from tenantry.model.schema import Kind, Table
-from tenantry.postgres.citus import CitusFacts, Node, Partition, Reached, ReplicationFacts
+from tenantry.postgres.citus import CitusFacts, Node, Partition, Reached, ReplicationFacts, roles_not_settable
 from tenantry.postgres.connect import Target, connect
 from tenantry.postgres.distribution import KeyBetween
 from tenantry.postgres.journal import Journal
@@ -226,3 +226,28 @@ def test_the_setting_of_all_roles_that_log_in_as_the_application(database: Datab
     applied(database, step)
     applied(database, step, back=True)
     assert database.rows(settings, [[application, login, later]]) == []
+
+
+@pytest.mark.server
+@pytest.mark.differs("postgres/sql/citus.sql")
+@pytest.mark.parametrize("powers", ["", "CREATEROLE", "SUPERUSER"])
+def test_whose_settings_the_operator_may_not_change(database: Database, role: Callable[..., str], powers: str) -> None:
+    """As PostgreSQL says once it is tried; from 16 on CREATEROLE is not enough for a role that others made."""
+    operator = role(f"LOGIN {powers}")
+    others = [role(), role("SUPERUSER"), role("REPLICATION BYPASSRLS"), operator]
+    refused: list[str] = []
+    with database.connect() as connection:
+        connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(operator)))
+        if powers == "CREATEROLE":
+            others.append(role(create=False))
+            connection.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(others[-1])))
+        for other in others:
+            try:
+                with connection.transaction(force_rollback=True):
+                    connection.execute(
+                        sql.SQL("ALTER ROLE {} SET statement_timeout = '1s'").format(sql.Identifier(other))
+                    )
+            except psycopg.errors.InsufficientPrivilege:
+                refused.append(other)
+        assert roles_not_settable(connection, others) == tuple(sorted(refused))
+        assert bool(refused) == (powers != "SUPERUSER")
