@@ -150,7 +150,6 @@ class Writers:
     """The rows that are copied, each with its tenant: tried once."""
     crossings: list[tuple[Shape, str, tuple[Any, ...], Mapping[str, Any]]] = field(default_factory=list)
     """Copies that would refer to another tenant's row: by column, that row's values."""
-    to_mixed: dict[str, set[str]] = field(default_factory=dict)
     """By table, the columns that refer to mixed tables."""
 
     @classmethod
@@ -217,8 +216,6 @@ class Writers:
                 )
                 if other:
                     self.crossings.append((shape, tenant, row, dict(zip(here, other[0], strict=True))))
-                    if any(_same(self.database, parent, one) for one in self.tables.mixed):
-                        self.to_mixed.setdefault(shape.table, set()).update(here)
 
     # --- writing
 
@@ -308,10 +305,7 @@ class Writers:
                         left = connection.execute(
                             "SELECT key, state FROM tenantry.steps WHERE phase = 'distribute' ORDER BY position"
                         ).fetchall()
-                        # On the way back nothing keeps references to mixed tables within a tenant.
-                        if left and not (
-                            self.going_back.is_set() and set(values) <= self.to_mixed.get(shape.table, set())
-                        ):
+                        if left:
                             where = "on the way back" if self.going_back.is_set() else "in the phase"
                             self.failures.append(
                                 f"{shape.table}: a row of {tenant} refers to another tenant's by {dict(values)},"

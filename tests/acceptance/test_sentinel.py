@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,9 +35,11 @@ from tenantry import (
     validate,
 )
 from tenantry.errors import ExitStatus, Refused
+from tenantry.execution.events import Event, StepEvent
 from tenantry.model.backup import BackupKind
 from tenantry.model.finding import Severity
 from tenantry.model.plan import Phase
+from tenantry.model.run import StepAction
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
 
@@ -92,6 +95,47 @@ def test_what_is_written_meanwhile_goes_back_too(there: Depot) -> None:
     assert_back(there, dump)
     assert there.database.rows("SELECT id, firm_id, name FROM tags ORDER BY 1") == rows
     assert len([row for row in rows if row[1] is None]) == 32
+
+
+def test_references_keep_to_their_tenant_all_the_way_back(there: Depot) -> None:
+    """At no step of a rollback can a row refer to another tenant's row of a mixed table, or from a mixed table to one,
+    until nothing of the phase is left; and rows of all tenants can refer to each other at each."""
+    dump = there.database.dump()
+    there.distribute()
+    crossing = (
+        "INSERT INTO pages (firm_id, id, paper_id, place_id) SELECT 'the south', 9999, p.id, s.id FROM papers p, places s"
+        " WHERE p.firm_id = 'the north' AND s.firm_id = 'the south' LIMIT 1",
+        "UPDATE papers SET next = 1 WHERE id = 2",
+        "UPDATE papers SET next = 1 WHERE id = 3",
+    )
+    tried: Counter[str] = Counter()
+    wrong: list[str] = []
+
+    def attempt(event: Event) -> None:
+        if not isinstance(event, StepEvent) or event.action is not StepAction.REVERTED:
+            return
+        with there.database.connect() as connection:
+            for statement in (*crossing, "UPDATE papers SET next = 6 WHERE id = 3"):
+                try:
+                    with connection.transaction(force_rollback=True):
+                        connection.execute("SET LOCAL lock_timeout = '2s'")
+                        if not connection.execute("SELECT 1 FROM tenantry.steps WHERE phase = 'distribute'").fetchone():
+                            return
+                        connection.execute(statement)
+                        connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
+                    if statement in crossing:
+                        wrong.append(f"{statement}, after {event.step.key}")
+                    else:
+                        tried["among rows of all tenants"] += 1
+                except psycopg.errors.ForeignKeyViolation:
+                    tried["refused"] += 1
+                    if statement not in crossing:
+                        wrong.append(f"refused: {statement}, after {event.step.key}")
+
+    assert rollback(there.target, RollbackOptions(), observer=attempt).exit_status is ExitStatus.DONE
+    assert wrong == []
+    assert tried["refused"] == 3 * tried["among rows of all tenants"] > 0
+    assert there.database.dump() == dump
 
 
 def test_values_stay_with_preserve_data(there: Depot) -> None:

@@ -122,9 +122,11 @@ class Distributing:
 
     def _ended_by(self, step: RowTrigger) -> DropTrigger:
         made_by, _, detail = step.key.partition(f":{step.table}")
+        guard = replace(step, everybody=self._sentinel or "") if isinstance(step, ReferenceTrigger) else step
         return DropTrigger(
             phase=PHASE, table=step.table, trigger=step.trigger, function=step.function, made_by=made_by,
             detail=detail, tree=step.below, proof=self._proofs.get((step.table, step.trigger), ""),
+            guard=guard if isinstance(guard, ReferenceTrigger | TenantChange) else None,
         )  # fmt: skip
 
     @cached_property

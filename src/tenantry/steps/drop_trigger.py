@@ -15,14 +15,18 @@ from tenantry.model.schema import Table
 from tenantry.model.schema import Trigger as UserTrigger
 from tenantry.steps.assignment import AssignmentTrigger
 from tenantry.steps.introspection import raw
+from tenantry.steps.naming import StaticNames, tenant_of
+from tenantry.steps.reference import ReferenceTrigger, TenantChange
 from tenantry.steps.step import Before, Step
 from tenantry.steps.trigger import drop_trigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropTrigger(Step):
-    """Drops a trigger of tenantry's. Reverting it does nothing, since a rollback drops the trigger as well. The
-    exception is the guard of the user's own column, under which the column's NULLs are restored."""
+    """Drops a trigger of tenantry's. Reverting it does nothing, since a rollback drops the trigger as well, unless
+    there is a `guard`: the trigger that a rollback needs until then. That is the one of the user's own column, under
+    which the column's NULLs are restored, and those that keep references to mixed tables within a tenant once the
+    composite keys are gone."""
 
     kind: Literal["trigger_ended"] = "trigger_ended"
     trigger: str
@@ -30,7 +34,7 @@ class DropTrigger(Step):
     made_by: str
     """How the key of the step that created it begins and, with `detail`, ends: the table stands in between."""
     detail: str = ""
-    guard: AssignmentTrigger | None = None
+    guard: AssignmentTrigger | ReferenceTrigger | TenantChange | None = None
     tree: tuple[Name, ...] = ()
     proof: str = ""
     """The key of the step that has validated what the trigger keeps true, if there is one."""
@@ -60,8 +64,32 @@ class DropTrigger(Step):
     def apply(self) -> tuple[Statement, ...]:
         return drop_trigger(self.table, self.trigger, self.function, self.tree)
 
+    def renamed(self, names: StaticNames) -> DropTrigger:
+        guard = self.guard
+        if isinstance(guard, TenantChange):
+            guard = replace(guard, tenant=tenant_of(names, guard.tenant))
+        if isinstance(guard, TenantChange | ReferenceTrigger):
+            guard = replace(guard, column=names.column(self.table, guard.column)).renamed(names)
+        return replace(self, guard=guard)
+
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        return self.guard.apply() if self.guard is not None else ()
+        if self.guard is None:
+            return ()
+        names: tuple[Name, ...] = ()
+        if isinstance(self.guard, ReferenceTrigger):
+            names = (self.table, self.guard.hop.parent)
+        elif isinstance(self.guard, TenantChange):
+            names = (self.table, self.guard.tenant.table, *(one.table for one in self.guard.references))
+        return tuple(_if_there(names, one) for one in self.guard.apply())
+
+
+def _if_there(names: tuple[Name, ...], statement: Statement) -> Statement:
+    """The statement, unless one of the tables was dropped."""
+    if not names:
+        return statement
+    there = sql.SQL(" AND ").join(sql.SQL("{} IS NOT NULL").format(name.oid) for name in names)
+    also = sql.SQL("true") if statement.when is None else sql.SQL("({})").format(statement.when)
+    return replace(statement, when=sql.SQL("SELECT CASE WHEN {} THEN {} ELSE false END").format(there, also))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from psycopg import sql
 from tenantry.model.name import Name
 from tenantry.model.ownership import Hop
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
-from tenantry.steps.derivation import TenantReference, equal
+from tenantry.steps.derivation import TenantReference, equal, literal_key
 from tenantry.steps.introspection import body, identifiers, raw, trigger_definition, unchanged
 from tenantry.steps.naming import StaticNames, Work, hops_of, tenant_of
 from tenantry.steps.step import Before, Reach, Step
@@ -67,6 +67,8 @@ class ReferenceTrigger(RowTrigger):
     parent_column: str
     setting: str
     only_tenants: bool = False
+    everybody: str = ""
+    """The key of the sentinel tenant, as text. While rows of all tenants get it, or NULL again, both mean the same."""
 
     constraint = True
     category = "constraint"
@@ -149,12 +151,19 @@ class ReferenceTrigger(RowTrigger):
   IF pg_catalog.current_setting('transaction_isolation') = 'read committed' THEN{key_share}
   ELSE{share}
   END IF;
-  IF found IS DISTINCT FROM NEW.{column} AND found IS NOT NULL THEN{guard}
+  IF {found} IS DISTINCT FROM {own} AND {found} IS NOT NULL THEN{guard}
     RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation', MESSAGE = {message};
   END IF;""").format(
             key_share=locked("FOR KEY SHARE"), share=locked("FOR SHARE"),
-            column=sql.Identifier(self.column), guard=guard, message=message,
+            found=self._tenant(raw("found")), own=self._tenant(sql.SQL("NEW.{}").format(sql.Identifier(self.column))),
+            guard=guard, message=message,
         )  # fmt: skip
+
+    def _tenant(self, value: sql.Composable) -> sql.Composable:
+        """NULL for a row of all tenants."""
+        if not self.everybody:
+            return value
+        return sql.SQL("NULLIF({}, {})").format(value, literal_key(self.everybody, self.type))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
