@@ -274,6 +274,14 @@ class Schema:
             level = [one.name for one in below]
         return (*whole, *sorted(leaves, key=lambda one: one.name))
 
+    def unique_parts(self, table: Name, unique: str) -> Iterator[tuple[Table, Unique]]:
+        """The parts on partitions of a partitioned table's unique index, the deepest first."""
+        for part in self._partitions.get(table, ()):
+            for own in part.uniques:
+                if own.part_of == unique:
+                    yield from self.unique_parts(part.name, own.name)
+                    yield part, own
+
     def leaves(self, name: Name) -> tuple[Table, ...]:
         """The partitions below a partitioned table that store rows."""
         return tuple(table for table in self.partitions(name) if table.kind is Kind.TABLE)

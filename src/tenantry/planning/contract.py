@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from tenantry.model.name import Name
 from tenantry.model.plan import Phase
+from tenantry.model.schema import Kind
 from tenantry.planning.backfill import default_steps, fill_steps
 from tenantry.planning.context import OwnedRelation, PlanContext
 from tenantry.planning.enforce import (
@@ -25,6 +26,7 @@ from tenantry.steps.assignment import ADOPT, ASSIGN
 from tenantry.steps.cascade_trigger import follow_function
 from tenantry.steps.reference import ReferenceTrigger
 from tenantry.steps.trigger import function_name
+from tenantry.steps.unique import KeyPart
 
 PHASE = Phase.CONTRACT
 
@@ -67,13 +69,17 @@ def _global_uniques(context: PlanContext) -> Iterator[Step]:
         for name in unit.owned.unique:
             unique = next((unique for unique in unit.table.uniques if unique.name == name), None)
             if unique is not None:
+                parts = tuple(
+                    KeyPart(
+                        table=part.name, unique=own, parent=part.partition_of or unit.name,
+                        by=None if part.kind is Kind.PARTITIONED else per_tenant_name(part.name, name),
+                    )
+                    for part, own in context.schema.unique_parts(unit.name, name)
+                )  # fmt: skip
                 yield DropGlobalUnique(
-                    phase=PHASE,
-                    table=unit.name,
-                    unique=unique,
-                    replaced_by=per_tenant_name(unit, name),
-                    mixed=unit.owned.mixed,
-                )
+                    phase=PHASE, table=unit.name, unique=unique, replaced_by=per_tenant_name(unit.name, name),
+                    mixed=unit.owned.mixed, partitioned=unit.table.kind is Kind.PARTITIONED, parts=parts,
+                )  # fmt: skip
 
 
 def _triggers(context: PlanContext) -> Iterator[Step]:

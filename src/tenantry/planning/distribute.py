@@ -49,10 +49,11 @@ from tenantry.steps import (
 )
 from tenantry.steps.colocated_key import as_it_was
 from tenantry.steps.derivation import ByKey
+from tenantry.steps.index import IndexStep
 from tenantry.steps.row_security import Sight
 from tenantry.steps.sentinel import SENTINEL, SENTINEL_NAME
 from tenantry.steps.trigger import RowTrigger
-from tenantry.steps.unique import IndexStep, KeyPart
+from tenantry.steps.unique import KeyPart
 
 PHASE = Phase.DISTRIBUTE
 STORED = (Kind.TABLE, Kind.PARTITIONED)
@@ -204,8 +205,12 @@ class Distributing:
                     phase=PHASE, table=direct.table, security=direct.security, sentinel=self._sentinel, nulls=False
                 )
         for step in self.earlier:
-            if isinstance(step, TenantIndex) and step.only_shared and step.table in self._by_name:
-                yield DropSharedUnique(phase=PHASE, table=step.table, index=step)
+            if (
+                isinstance(step, TenantIndex | PartitionedIndex) and step.only_shared and step.root is None
+                and step.table in self._by_name
+            ):  # fmt: skip
+                parts = tuple(one for one in self.earlier if isinstance(one, IndexStep) and one.root == step.index)
+                yield DropSharedUnique(phase=PHASE, table=step.table, index=step, parts=parts)
 
     def _fill(self, unit: OwnedRelation, value: str, *, sweep: bool) -> SentinelFill:
         column = unit.owned.column
@@ -380,22 +385,14 @@ class Distributing:
             index = self._index(owned, table, unique, taken)
             columns = index.columns if index.phase is not PHASE else unique.columns
             return _WideKey(owned=owned, table=table, unique=unique, columns=columns, by=index)
-        parts = tuple(self._parts(owned, table, unique, unique.name))
+        parts = tuple(
+            (part, own, None if part.kind is Kind.PARTITIONED else self._built(owned, part, own, unique.name))
+            for part, own in self.context.schema.unique_parts(table.name, unique.name)
+        )
         return _WideKey(
             owned=owned, table=table, unique=unique, columns=unique.columns, parts=parts,
             replaced=self._replaced(owned, table, unique, taken),
         )  # fmt: skip
-
-    def _parts(
-        self, owned: Owned, table: Table, unique: Unique, name: str
-    ) -> Iterator[tuple[Table, Unique, TenantIndex | None]]:
-        """The indexes on partitions that are part of this one, the deepest first, each with the one that replaces
-        it."""
-        for part in self.context.schema.partitions(table.name):
-            for own in part.uniques if part.partition_of == table.name else ():
-                if own.part_of == unique.name:
-                    yield from self._parts(owned, part, own, name)
-                    yield part, own, None if part.kind is Kind.PARTITIONED else self._built(owned, part, own, name)
 
     def indexes(self) -> Iterator[Step]:
         """Those that are yet to be built."""
@@ -528,7 +525,7 @@ def _of_keys(step: Step) -> TypeGuard[TenantIndex | PartitionedIndex]:
     """Whether composite keys may depend on the index: it is not part of that of a partitioned table."""
     if not isinstance(step, TenantIndex | PartitionedIndex) or step.root is not None:
         return False
-    return step.unique and not step.rest and not (isinstance(step, TenantIndex) and step.only_shared)
+    return step.unique and not step.rest and not step.only_shared
 
 
 def bound_references(context: PlanContext) -> Iterator[tuple[Owned, ForeignKey, Owned]]:

@@ -31,9 +31,10 @@ from tenantry.steps import (
     ValidateNotNullCheck,
     ValidateReferences,
 )  # fmt: skip
+from tenantry.steps.index import IndexStep
 from tenantry.steps.not_null import CHECK
 from tenantry.steps.reference import Reference
-from tenantry.steps.unique import IndexStep
+from tenantry.steps.unique import only_columns
 
 PHASE = Phase.ENFORCE
 REFERS = "tenantry_refers_"
@@ -121,9 +122,10 @@ def unique_indexes(context: PlanContext, unit: OwnedRelation, phase: Phase) -> I
             yield from _shared_unique(unit, found, phase)
 
 
-def per_tenant_name(unit: OwnedRelation, name: str) -> Name:
-    """The name of the index that is unique within a tenant, in place of the index `name`, which is unique over all."""
-    return index_name(unit.name, name, ending="key")
+def per_tenant_name(table: Name, name: str) -> Name:
+    """The name of the index of a table, or of its partition, that is unique within a tenant, in place of the table's
+    index `name`, which is unique over all."""
+    return index_name(table, name, ending="key")
 
 
 def index_steps(
@@ -135,11 +137,17 @@ def index_steps(
     reason: str,
     rest: str = "",
     label: str = "",
+    shared: bool = False,
+    partial: bool = False,
 ) -> Iterator[IndexStep]:
     """An index on a plain table; for a partitioned one, an index on each partition, deepest first, and then on the
-    table itself."""
+    table itself. It begins with the tenant, unless it is one of `shared` rows only."""
     labels = (label,) if label else columns
-    ending = "key" if unique else "idx"
+    ending = "shared" if shared else "key" if unique else "idx"
+    column, only_shared = unit.owned.column, unit.owned.column if shared else ""
+    if shared and columns:
+        column, *others = columns
+        columns = tuple(others)
     with_partitions = index_name(unit.name, *labels, ending=ending)
     for table in (*reversed(unit.tree), unit.table):
         index = index_name(table.name, *labels, ending=ending)
@@ -147,16 +155,16 @@ def index_steps(
         if table.kind is Kind.PARTITIONED:
             parts = tuple(part.name for part in unit.tree if part.partition_of == table.name)
             yield PartitionedIndex(
-                phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
-                rest=rest, parts=_below(unit, table.name), root=root,
+                phase=phase, table=table.name, index=index, column=column, columns=columns, unique=unique, rest=rest,
+                only_shared=only_shared, partial=partial, parts=_below(unit, table.name), root=root,
             )  # fmt: skip
             for part in parts:
                 attached = index_name(part, *labels, ending=ending)
                 yield AttachPartitionIndex(phase=phase, table=part, index=attached, whole=index, root=with_partitions)
         else:
             yield TenantIndex(
-                phase=phase, table=table.name, index=index, column=unit.owned.column, columns=columns, unique=unique,
-                rest=rest, reason=reason, root=root,
+                phase=phase, table=table.name, index=index, column=column, columns=columns, unique=unique, rest=rest,
+                only_shared=only_shared, partial=partial, reason=reason, root=root,
             )  # fmt: skip
 
 
@@ -171,12 +179,11 @@ def _below(unit: OwnedRelation, table: Name) -> tuple[Name, ...]:
 
 def _shared_unique(unit: OwnedRelation, unique: Unique, phase: Phase) -> Iterator[Step]:
     """UNIQUE (tenant, name) allows equal rows without a tenant: these get a separate unique index (hazard 12)."""
-    name = index_name(unit.name, unique.name, ending="shared")
-    if unique.columns and not unique.partial:
-        yield TenantIndex(
-            phase=phase, table=unit.name, index=name, column=unique.columns[0], columns=unique.columns[1:], unique=True,
-            only_shared=unit.owned.column, reason=f"{unique.name} among shared rows",
-        )  # fmt: skip
+    columns = unique.columns if not unique.partial and unique.rest in ("", only_columns(unique.columns)) else ()
+    yield from index_steps(
+        unit, columns, phase, unique=True, rest="" if columns else unique.rest, label=unique.name, shared=True,
+        partial=unique.partial, reason=f"{unique.name} among shared rows",
+    )  # fmt: skip
 
 
 # --- keys

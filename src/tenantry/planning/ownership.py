@@ -256,11 +256,17 @@ class _Resolver:
             raise self.lookup.error(
                 f"{place} unique: {table.name} has no unique constraint or index {name!r}{nearest(name, known)}"
             )
-        if found.referenced:
+        if not found.valid:
             raise self.lookup.error(
-                f"{place} unique: a foreign key depends on {name}, so it must stay global",
-                remedy="Remove it from the list, or change that foreign key first.",
+                f"{place} unique: {name} is not valid: its build was interrupted, or not every partition has its part",
+                remedy="REINDEX it, or attach the missing parts; or remove it from the list.",
             )
+        for one, part in ((table, found), *self.schema.unique_parts(table.name, name)):
+            if part.referenced:
+                raise self.lookup.error(
+                    f"{place} unique: a foreign key depends on {part.name} of {one.name}, so it must stay global",
+                    remedy="Remove it from the list, or change that foreign key first.",
+                )
 
     def _assignment(self, table: Table, part: TablePart, place: str) -> Assignment | None:
         assign = part.assign

@@ -39,6 +39,10 @@ class BuiltIndex(Step):
     columns: tuple[str, ...] = ()
     unique: bool = False
     rest: str = ""
+    only_shared: str = ""
+    """The tenant column, if only rows without a tenant are indexed: they need no tenant before the `rest`."""
+    partial: bool = False
+    """Whether the `rest` has a condition."""
     root: Name | None = None
     compared = True
     carries = True
@@ -50,7 +54,8 @@ class BuiltIndex(Step):
         return f"index:{self.index}"
 
     def renamed(self, names: StaticNames) -> Self:
-        return replace(self, columns=names.columns(self.table, self.columns))
+        only_shared = names.column(self.table, self.only_shared) if self.only_shared else ""
+        return replace(self, columns=names.columns(self.table, self.columns), only_shared=only_shared)
 
     @property
     def subject(self) -> str:
@@ -59,6 +64,20 @@ class BuiltIndex(Step):
     @property
     def own_index(self) -> Name:
         return self.index
+
+    @property
+    def _inside(self) -> sql.Composed:
+        """The text after the opening parenthesis."""
+        if not self.rest:
+            inside = sql.SQL("{})").format(identifiers((self.column, *self.columns)))
+        elif self.only_shared:
+            inside = sql.Composed([raw(self.rest)])
+        else:
+            inside = sql.SQL("{}, {}").format(sql.Identifier(self.column), raw(self.rest))
+        if not self.only_shared:
+            return inside
+        joined = sql.SQL("AND" if self.partial else "WHERE")
+        return sql.SQL("{} {} {} IS NULL").format(inside, joined, sql.Identifier(self.only_shared))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +89,6 @@ class TenantIndex(BuiltIndex):
     """
 
     kind: Literal["index"] = "index"
-    only_shared: str = ""
-    """The tenant column, if only rows without a tenant are indexed."""
     reason: str = ""
 
     @property
@@ -91,18 +108,11 @@ class TenantIndex(BuiltIndex):
         return self.columns
 
     def apply(self) -> tuple[Statement, ...]:
-        inside = (
-            sql.SQL("{}, {}").format(sql.Identifier(self.column), raw(self.rest))
-            if self.rest
-            else sql.SQL("{})").format(identifiers((self.column, *self.columns)))
-        )
-        shared = sql.SQL(" WHERE {} IS NULL").format(sql.Identifier(self.only_shared))
-        create = sql.SQL("CREATE {}INDEX CONCURRENTLY {} ON {} USING btree ({}{}").format(
+        create = sql.SQL("CREATE {}INDEX CONCURRENTLY {} ON {} USING btree ({}").format(
             sql.SQL("UNIQUE " if self.unique else ""),
             sql.Identifier(self.index.name),
             self.table.identifier,
-            inside,
-            shared if self.only_shared else sql.SQL(""),
+            self._inside,
         )
         return (
             self._drop(invalid=True),
@@ -157,16 +167,11 @@ class PartitionedIndex(BuiltIndex):
         return _or_of_root(own, self.table, self.root)
 
     def apply(self) -> tuple[Statement, ...]:
-        inside = (
-            sql.SQL("{}, {}").format(sql.Identifier(self.column), raw(self.rest))
-            if self.rest
-            else sql.SQL("{})").format(identifiers((self.column, *self.columns)))
-        )
         create = sql.SQL("CREATE {}INDEX IF NOT EXISTS {} ON ONLY {} USING btree ({}").format(
             sql.SQL("UNIQUE " if self.unique else ""),
             sql.Identifier(self.index.name),
             self.table.identifier,
-            inside,
+            self._inside,
         )
         return (Statement(sql=create, locks=(Lock(self.table, LockMode.SHARE),)),)
 
@@ -217,3 +222,13 @@ class AttachPartitionIndex(Step):
     def revert(self, before: Before) -> tuple[Statement, ...]:
         """Nothing: it is detached when the index of the partitioned table is dropped."""
         return ()
+
+
+IndexStep = TenantIndex | PartitionedIndex | AttachPartitionIndex
+
+
+def index_with_columns(step: IndexStep, table: Name, names: StaticNames) -> IndexStep:
+    """A step on `table` or on one of its partitions, with other names of columns."""
+    if isinstance(step, AttachPartitionIndex):
+        return step
+    return replace(step, column=names.column(table, step.column)).renamed(names)

@@ -3,6 +3,7 @@ belong to all tenants. A distributed table cannot have a row without a tenant.""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,8 +14,8 @@ from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.column import ContextDefault
 from tenantry.steps.derivation import ByKey, literal_key
 from tenantry.steps.fill import Backfill, RelationFill
-from tenantry.steps.index import TenantIndex
-from tenantry.steps.introspection import column_definition, exists, raw, with_search_path
+from tenantry.steps.index import AttachPartitionIndex, IndexStep, PartitionedIndex, TenantIndex, index_with_columns
+from tenantry.steps.introspection import column_definition, exists, is_partition, raw, with_search_path
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.row_security import DirectPolicies
 from tenantry.steps.step import Before, Step
@@ -263,7 +264,9 @@ class DropSharedUnique(Step):
     the rows of the sentinel tenant. The way back builds it again while it has no rows."""
 
     kind: Literal["shared_unique_dropped"] = "shared_unique_dropped"
-    index: TenantIndex
+    index: TenantIndex | PartitionedIndex
+    parts: tuple[IndexStep, ...] = ()
+    """The steps of a partitioned table's index that concern its partitions."""
 
     @property
     def key(self) -> str:
@@ -279,18 +282,24 @@ class DropSharedUnique(Step):
 
     @property
     def ends(self) -> tuple[str, ...]:
-        return (self.index.key,)
+        return (*(part.key for part in self.parts), self.index.key)
 
     @property
     def supersedes(self) -> bool:
         return True
 
+    @property
+    def below(self) -> tuple[Name, ...]:
+        return self.index.parts if isinstance(self.index, PartitionedIndex) else ()
+
+    def moved_to(self, table: Name) -> DropSharedUnique:
+        """On a partition that was detached: as for a table of its own."""
+        own = [one for one in self.parts if one.table == table and not isinstance(one, AttachPartitionIndex)]
+        return replace(self, table=table, index=replace(own[0], root=None) if own else self.index, parts=())
+
     def renamed(self, names: StaticNames) -> DropSharedUnique:
-        index = replace(
-            self.index, column=names.column(self.table, self.index.column),
-            only_shared=names.column(self.table, self.index.only_shared),
-        ).renamed(names)  # fmt: skip
-        return replace(self, index=index)
+        index = replace(self.index, column=names.column(self.table, self.index.column)).renamed(names)
+        return replace(self, index=index, parts=tuple(index_with_columns(one, self.table, names) for one in self.parts))
 
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND {} IS NULL").format(self.table.oid, self.index.index.oid)
@@ -299,7 +308,19 @@ class DropSharedUnique(Step):
         return self.index.revert({})
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        there = sql.SQL("SELECT {} IS NOT NULL").format(self.table.oid)
-        missing = sql.SQL("SELECT {} IS NOT NULL AND {} IS NULL").format(self.table.oid, self.index.index.oid)
-        dropped, built = self.index.apply()
-        return replace(dropped, when=dropped.when or there), replace(built, when=missing)
+        last = [one for one in self.parts if isinstance(one, AttachPartitionIndex) and one.whole == self.index.index]
+        ordered = (*(one for one in self.parts if one not in last), self.index, *last)
+        return tuple(statement for one in ordered for statement in self._again(one))
+
+    def _again(self, one: IndexStep) -> Iterator[Statement]:
+        """The statements of a step, each if it is wanted: the table is there, and still a partition of this one."""
+        there = sql.SQL("SELECT {} IS NOT NULL").format(one.table.oid)
+        if one.table != self.table:
+            there = sql.SQL("{} AND {}").format(there, is_partition(one.table, self.table))
+        if isinstance(one, AttachPartitionIndex):
+            wanted = sql.SQL("{} AND {} IS NOT NULL AND NOT EXISTS ({})").format(there, one.index.oid, one.definition())
+        else:
+            wanted = sql.SQL("{} AND {} IS NULL").format(there, one.index.oid)
+        *dropped, made = one.apply()
+        yield from (replace(statement, when=statement.when or there) for statement in dropped)
+        yield replace(made, when=wanted)

@@ -339,10 +339,10 @@ class Step(ABC):
         them."""
         return None
 
-    def stood_in(self, before: Before) -> Name | None:
-        """The index of tenantry's that became the table's replica identity in place of one that its revert restores,
-        given what `record` selected."""
-        return None
+    def stood_in(self, before: Before) -> tuple[Name, ...]:
+        """The indexes of tenantry's that became replica identities in place of those that its revert restores, given
+        what `record` selected."""
+        return ()
 
     @property
     def widened(self) -> Name | None:

@@ -14,15 +14,13 @@ from tenantry.model.name import Name, quoted, shortened
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.model.schema import Table, Unique
 from tenantry.steps.foreign_key import TenantForeignKey
-from tenantry.steps.index import AttachPartitionIndex, PartitionedIndex, TenantIndex
+from tenantry.steps.index import IndexStep, PartitionedIndex, TenantIndex, index_with_columns
 from tenantry.steps.introspection import INDEX_TEXT, identifiers, is_partition, raw
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
-IndexStep = TenantIndex | PartitionedIndex | AttachPartitionIndex
 
-
-def _only_columns(columns: tuple[str, ...]) -> str:
+def only_columns(columns: tuple[str, ...]) -> str:
     """The text after the opening parenthesis of an index of these columns and nothing else."""
     return ", ".join(quoted(column) for column in columns) + ")"
 
@@ -51,26 +49,98 @@ _WITH_CONSTRAINT = sql.SQL(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReplacedUnique(Step):
-    """The common part of steps that drop or replace a primary key, a unique constraint or a unique index of the
-    user's."""
+class KeyPart:
+    """The part of a partitioned table's unique key on one of its partitions: the index there, the table of which this
+    is a partition, and the index that replaces it; None if it is partitioned itself."""
 
+    table: Name
     unique: Unique
-    """The original index: it is part of the user's schema even after it was dropped."""
+    parent: Name
+    by: Name | None = None
 
     @property
     def index(self) -> Name:
         return Name(self.table.schema, self.unique.name)
 
     @property
+    def back(self) -> Name:
+        """The original index, until it gets its name."""
+        return Name(self.table.schema, shortened(f"tenantry_back_{self.unique.name}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacedUnique(Step):
+    """The common part of steps that drop or replace a primary key, a unique constraint or a unique index of the
+    user's."""
+
+    unique: Unique
+    """The original index: it is part of the user's schema even after it was dropped."""
+    parts: tuple[KeyPart, ...] = ()
+    """Those of its partitions, the deepest first."""
+
+    @property
+    def index(self) -> Name:
+        return Name(self.table.schema, self.unique.name)
+
+    @property
+    def below(self) -> tuple[Name, ...]:
+        return tuple(part.table for part in reversed(self.parts))
+
+    @property
     def locks(self) -> tuple[Lock, ...]:
-        return (Lock(self.table, LockMode.ACCESS_EXCLUSIVE),)
+        return tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (self.table, *self.below))
+
+    @property
+    def _own(self) -> KeyPart:
+        """The key of the table itself."""
+        raise NotImplementedError
+
+    @property
+    def _every(self) -> tuple[KeyPart, ...]:
+        """The parts, and the key of the table itself."""
+        return (*self.parts, self._own)
+
+    def _on_part(self, part: KeyPart) -> Self:
+        """The step on a partition, with its own parts."""
+        below = {part.table}
+        for one in reversed(self.parts):
+            below |= {one.table} if one.parent in below else set()
+        parts = tuple(one for one in self.parts if one.table in below - {part.table})
+        return replace(self, table=part.table, unique=part.unique, parts=parts)
+
+    def moved_to(self, table: Name) -> Self:
+        found = (self._on_part(part) for part in self.parts if part.table == table)
+        return next(found, replace(self, table=table, parts=()))
 
     def renamed(self, names: StaticNames) -> Self:
-        return replace(self, unique=_with_columns(self.unique, names.columns(self.table, self.unique.columns)))
+        parts = tuple(
+            replace(part, unique=_with_columns(part.unique, names.columns(self.table, part.unique.columns)))
+            for part in self.parts
+        )
+        unique = _with_columns(self.unique, names.columns(self.table, self.unique.columns))
+        return replace(self, unique=unique, parts=parts)
 
     def record(self) -> sql.Composable:
-        return sql.SQL("SELECT {} FROM {} WHERE i.indexrelid = {}").format(_DESCRIBED, _WITH_CONSTRAINT, self.index.oid)
+        own = sql.SQL("SELECT {} FROM {} WHERE i.indexrelid = {}").format(_DESCRIBED, _WITH_CONSTRAINT, self.index.oid)
+        if not self.parts:
+            return own
+        names = sql.Literal([part.index.identifier.as_string(None) for part in self.parts])
+        parts = sql.SQL(
+            "SELECT pg_catalog.jsonb_object_agg(given.name, {}) FROM pg_catalog.unnest({}::text[]) AS given(name), {}"
+            " WHERE i.indexrelid = pg_catalog.to_regclass(given.name)"
+        ).format(_DESCRIBED, names, _WITH_CONSTRAINT)
+        return sql.SQL("SELECT ({}) || pg_catalog.jsonb_build_object('parts', ({}))").format(own, parts)
+
+    def _described(self, before: Before) -> Self:
+        """The step with the recorded texts of its indexes."""
+        parts = tuple(replace(one, unique=_with_text(one.unique, self._recorded(one, before))) for one in self.parts)
+        return replace(self, unique=_with_text(self.unique, self._recorded(self._own, before)), parts=parts)
+
+    def _recorded(self, one: KeyPart, before: Before) -> Before:
+        """What was recorded of the index of the table, or of that of a partition."""
+        whole = before if one.table == self.table and (self.parts or "parts" not in before) else {}
+        found: Before = (before.get("parts") or {}).get(one.index.identifier.as_string(None), whole)
+        return found
 
     def clashes(self) -> tuple[str, sql.Composable] | None:
         """Values that more than one row has; None if the index is not over plain columns, or covers only some rows."""
@@ -85,42 +155,87 @@ class ReplacedUnique(Step):
             " WHERE {2} GROUP BY {0} HAVING pg_catalog.count(*) > 1) AS found"
         ).format(columns, self.table.identifier, present)
 
-    def _ornaments(self, before: Before) -> tuple[Statement, ...]:
-        """What pg_dump shows of the index apart from its definition."""
-        table, index = self.table.identifier, sql.Identifier(self.index.name)
-        found: list[sql.Composable] = []
-        if before.get("index_comment") is not None:
-            found.append(
-                sql.SQL("COMMENT ON INDEX {} IS {}").format(self.index.identifier, sql.Literal(before["index_comment"]))
+    # --- statements on each of them
+
+    @property
+    def _dropped(self) -> sql.Composed:
+        """Drops the key; that of a partitioned table with those of its partitions."""
+        if not self.unique.constraint:
+            return _drop_index(self.index)
+        return sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
+            self.table.identifier, sql.Identifier(self.index.name)
+        )
+
+    @staticmethod
+    def _made(one: KeyPart, by: Name | None, tenant: str | None = None) -> sql.Composed:
+        """Makes a key, after the column `tenant`: with the index `by`, or on a partitioned table anew, which adopts
+        those of its partitions."""
+        name, table = sql.Identifier(one.unique.name), one.table.identifier
+        if not one.unique.constraint:
+            if by is not None:
+                return sql.SQL("ALTER INDEX {} RENAME TO {}").format(by.identifier, name)
+            return sql.SQL("CREATE UNIQUE INDEX {} ON {} USING btree ({}").format(
+                name, table, _inside(one.unique, tenant)
             )
-        if before.get("constraint_comment") is not None:
-            found.append(
-                sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(
-                    index, table, sql.Literal(before["constraint_comment"])
-                )
-            )
-        if before.get("clustered"):
-            found.append(sql.SQL("ALTER TABLE {} CLUSTER ON {}").format(table, index))
-        if before.get("identity"):
-            found.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(table, index))
-        for number, target in (before.get("statistics") or {}).items():
-            found.append(
-                sql.SQL("ALTER INDEX {} ALTER COLUMN {} SET STATISTICS {}").format(
-                    self.index.identifier, sql.Literal(int(number)), sql.Literal(int(target))
-                )
-            )
-        return tuple(Statement(sql=statement, locks=self.locks) for statement in found)
+        what = sql.SQL("PRIMARY KEY" if one.unique.primary else "UNIQUE")
+        if by is not None:
+            form = sql.SQL("{} USING INDEX {}").format(what, sql.Identifier(by.name))
+        else:
+            columns = (tenant, *one.unique.columns) if tenant is not None else one.unique.columns
+            nulls, options = _options(one.unique)
+            form = sql.SQL("{}{} ({}){}").format(what, raw(nulls), identifiers(columns), raw(options))
+        return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}{}").format(table, name, form, _timing(one.unique))
+
+    def _build(
+        self, one: KeyPart, index: Name, inside: sql.Composable, condition: sql.Composable | None = None
+    ) -> tuple[Statement, ...]:
+        """Builds an index CONCURRENTLY if it is missing and the condition holds, for a partition only if it still is
+        one."""
+        locks = (Lock(one.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
+        invalid = sql.SQL(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT i.indisvalid)"
+        ).format(index.oid)
+        missing = sql.SQL("SELECT {} IS NULL").format(index.oid)
+        if condition is not None:
+            missing = sql.SQL("{} AND ({})").format(missing, condition)
+        if one.table != self.table:
+            missing = sql.SQL("{} AND {}").format(missing, is_partition(one.table, self.table))
+        create = sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY {} ON {} USING btree ({}").format(
+            sql.Identifier(index.name), one.table.identifier, inside
+        )
+        drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(index.identifier)
+        return (
+            Statement(sql=drop, manner=ExecutionMode.CONCURRENT, locks=locks, when=invalid),
+            Statement(sql=create, manner=ExecutionMode.CONCURRENT, locks=locks, when=missing),
+        )
+
+    def _there(self, one: KeyPart) -> sql.Composed:
+        """A condition: the table exists, and is still a partition of this one."""
+        when = sql.SQL("SELECT {} IS NOT NULL").format(one.table.oid)
+        if one.table != self.table:
+            when = sql.SQL("{} AND {}").format(when, is_partition(one.table, self.table))
+        return when
+
+    def _ornaments(self, before: Before) -> Iterator[Statement]:
+        """What pg_dump shows of the indexes apart from their definitions."""
+        for one in self._every:
+            there = sql.SQL("SELECT {} IS NOT NULL").format(one.index.oid)
+            for statement in _ornaments(one, self._recorded(one, before)):
+                when = None if one.table == self.table else there
+                yield Statement(sql=statement, locks=self.locks, when=when)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropGlobalUnique(ReplacedUnique):
     """Drops the index, and the constraint of the same name if there is one. Everything that pg_dump shows of it is
-    recorded, and restored without blocking writers: the index CONCURRENTLY, then the constraint on it."""
+    recorded, and restored without blocking writers: the index CONCURRENTLY, then the constraint on it. For a
+    partitioned table those of its partitions are restored so, and that of the table itself adopts them."""
 
     kind: Literal["global_unique"] = "global_unique"
     replaced_by: Name
     mixed: bool = False
     """Whether rows of the table may have no tenant."""
+    partitioned: bool = False
 
     @property
     def key(self) -> str:
@@ -144,79 +259,52 @@ class DropGlobalUnique(ReplacedUnique):
             self.index.oid, self.replaced_by.oid
         )
 
-    def stood_in(self, before: Before) -> Name | None:
-        return self.replaced_by if before.get("identity") else None
+    @property
+    def _own(self) -> KeyPart:
+        by = None if self.partitioned else self.replaced_by
+        return KeyPart(table=self.table, unique=self.unique, parent=self.table, by=by)
+
+    def _on_part(self, part: KeyPart) -> Self:
+        step = ReplacedUnique._on_part(self, part)
+        return replace(step, replaced_by=part.by or self.replaced_by, partitioned=part.by is None)
+
+    def stood_in(self, before: Before) -> tuple[Name, ...]:
+        return tuple(
+            by for one, by in self._replacements if by is not None and self._recorded(one, before).get("identity")
+        )  # fmt: skip
+
+    @property
+    def _replacements(self) -> tuple[tuple[KeyPart, Name | None], ...]:
+        return (*((part, part.by) for part in self.parts), (self._own, self.replaced_by))
 
     def apply(self) -> tuple[Statement, ...]:
-        if not self.unique.identity:
-            return (self._drop,)
-        # Every update of a published table would fail without it. If the tenant may be NULL, no index can be the
-        # replica identity.
-        form = (
-            sql.SQL("FULL") if self.mixed else sql.SQL("USING INDEX {}").format(sql.Identifier(self.replaced_by.name))
-        )
-        identity = sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(self.table.identifier, form)
-        return Statement(sql=identity, locks=self.locks), self._drop
-
-    @property
-    def _drop(self) -> Statement:
-        if self.unique.constraint:
-            drop = sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
-                self.table.identifier, sql.Identifier(self.index.name)
-            )
-        else:
-            drop = sql.SQL("DROP INDEX {}").format(self.index.identifier)
-        return Statement(sql=drop, locks=self.locks)
+        # Every update of a published table would fail without a replica identity. If the tenant may be NULL, no index
+        # can be it.
+        found = list[sql.Composed]()
+        for one, by in self._replacements:
+            if one.unique.identity and by is not None:
+                form = sql.SQL("FULL") if self.mixed else sql.SQL("USING INDEX {}").format(sql.Identifier(by.name))
+                found.append(sql.SQL("ALTER TABLE {} REPLICA IDENTITY {}").format(one.table.identifier, form))
+        return tuple(Statement(sql=statement, locks=self.locks) for statement in (*found, self._dropped))
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        if not before.get("index"):
-            return ()
-        table, index = self.table.identifier, sql.Identifier(self.index.name)
-        missing = sql.SQL("SELECT {} IS NULL").format(self.index.oid)
-        invalid = sql.SQL(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT i.indisvalid)"
-        ).format(self.index.oid)
-        build = before["index"].replace("CREATE UNIQUE INDEX ", "CREATE UNIQUE INDEX CONCURRENTLY ", 1)
-        statements = [
-            Statement(
-                sql=sql.SQL("DROP INDEX CONCURRENTLY {}").format(self.index.identifier),
-                manner=ExecutionMode.CONCURRENT,
-                when=invalid,
-            ),
-            Statement(sql=raw(build), manner=ExecutionMode.CONCURRENT, when=missing),
-        ]
-        if before.get("constraint"):
-            timing = ""
-            if before.get("deferrable"):
-                timing = " DEFERRABLE INITIALLY DEFERRED" if before.get("deferred") else " DEFERRABLE"
-            attach = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} UNIQUE USING INDEX {}{}").format(
-                table, index, index, raw(timing)
-            )
-            alone = sql.SQL(
-                "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c WHERE c.conrelid = {} AND c.conname = {})"
-            ).format(self.table.oid, sql.Literal(self.index.name))
-            statements.append(Statement(sql=attach, locks=self.locks, when=alone))
-        return (*statements, *self._ornaments(before))
+        return self._described(before)._restored(before) if before.get("index") else ()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyPart:
-    """The part of a partitioned table's unique key on one of its partitions: the index there, the table of which this
-    is a partition, and the index that replaces it; None if it is partitioned itself."""
-
-    table: Name
-    unique: Unique
-    parent: Name
-    by: Name | None = None
-
-    @property
-    def index(self) -> Name:
-        return Name(self.table.schema, self.unique.name)
-
-    @property
-    def back(self) -> Name:
-        """The original index, until it gets its name."""
-        return Name(self.table.schema, shortened(f"tenantry_back_{self.unique.name}"))
+    def _restored(self, before: Before) -> tuple[Statement, ...]:
+        built, made = list[Statement](), list[Statement]()
+        for one in self._every:
+            missing = sql.SQL("{} IS NULL").format(one.index.oid)
+            if one.by is not None:
+                built += self._build(one, one.index, _inside(one.unique))
+                missing = sql.SQL(
+                    "{} IS NOT NULL AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint c"
+                    " WHERE c.conrelid = {} AND c.conname = {})"
+                ).format(one.index.oid, one.table.oid, sql.Literal(one.unique.name))
+            if one.by is None or one.unique.constraint:
+                statement = self._made(one, one.index if one.by is not None else None)
+                when = sql.SQL("{} AND {}").format(self._there(one), missing)
+                made.append(Statement(sql=statement, locks=self.locks, when=when))
+        return (*built, *made, *self._ornaments(before))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,8 +336,6 @@ class WidenKey(ReplacedUnique):
     needed_by: tuple[Name, ...] = ()
     """The tables with foreign keys of the user's that need the original key: the steps that restore those restore
     it."""
-    parts: tuple[KeyPart, ...] = ()
-    """Those of its partitions, the deepest first."""
     replaced: tuple[IndexStep, ...] = ()
     """The steps that have made the index of a partitioned table on which composite keys depend until now."""
     compared = True
@@ -290,39 +376,20 @@ class WidenKey(ReplacedUnique):
         return self.index
 
     @property
-    def below(self) -> tuple[Name, ...]:
-        return tuple(part.table for part in reversed(self.parts))
+    def _own(self) -> KeyPart:
+        return KeyPart(table=self.table, unique=self.unique, parent=self.table, by=self.by)
 
-    @property
-    def locks(self) -> tuple[Lock, ...]:
-        return tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (self.table, *self.below))
+    def _on_part(self, part: KeyPart) -> Self:
+        return replace(ReplacedUnique._on_part(self, part), by=part.by)
 
-    @property
-    def _every(self) -> tuple[KeyPart, ...]:
-        """The parts, and the key of the table itself."""
-        return (*self.parts, KeyPart(table=self.table, unique=self.unique, parent=self.table, by=self.by))
+    def moved_to(self, table: Name) -> Self:
+        return replace(ReplacedUnique.moved_to(self, table), replaced=(), referred=(), needed_by=())
 
-    def moved_to(self, table: Name) -> WidenKey:
-        alone = replace(self, parts=(), replaced=(), referred=(), needed_by=())
-        for part in self.parts:
-            if part.table == table:
-                below = {table}
-                for one in reversed(self.parts):
-                    below |= {one.table} if one.parent in below else set()
-                parts = tuple(one for one in self.parts if one.table in below - {table})
-                return replace(alone, table=table, unique=part.unique, by=part.by, parts=parts)
-        return replace(alone, table=table)
-
-    def renamed(self, names: StaticNames) -> WidenKey:
-        step = ReplacedUnique.renamed(self, names)
-        parts = tuple(
-            replace(part, unique=_with_columns(part.unique, names.columns(self.table, part.unique.columns)))
-            for part in self.parts
-        )
+    def renamed(self, names: StaticNames) -> Self:
         return replace(
-            step, columns=names.columns(self.table, self.columns), parts=parts,
+            ReplacedUnique.renamed(self, names), columns=names.columns(self.table, self.columns),
             referred=tuple(key.renamed(names) for key in self.referred),
-            replaced=tuple(_index_with_columns(one, self.table, names) for one in self.replaced),
+            replaced=tuple(index_with_columns(one, self.table, names) for one in self.replaced),
         )  # fmt: skip
 
     def original_table(self, table: Table, before: Before) -> Table:
@@ -338,18 +405,6 @@ class WidenKey(ReplacedUnique):
             " WHERE i.indexrelid = {} AND i.indisvalid AND a.attname = {} AND i.indrelid = {}"
         ).format(self.index.oid, sql.Literal(self.column), self.table.oid)
 
-    def record(self) -> sql.Composable:
-        if not self.parts:
-            return ReplacedUnique.record(self)
-        names = sql.Literal([part.index.identifier.as_string(None) for part in self.parts])
-        parts = sql.SQL(
-            "SELECT pg_catalog.jsonb_object_agg(given.name, {}) FROM pg_catalog.unnest({}::text[]) AS given(name), {}"
-            " WHERE i.indexrelid = pg_catalog.to_regclass(given.name)"
-        ).format(_DESCRIBED, names, _WITH_CONSTRAINT)
-        return sql.SQL("SELECT ({}) || pg_catalog.jsonb_build_object('parts', ({}))").format(
-            ReplacedUnique.record(self), parts
-        )
-
     # --- applying
 
     def apply(self) -> tuple[Statement, ...]:
@@ -359,7 +414,7 @@ class WidenKey(ReplacedUnique):
             found = [*self._dropped_keys]
             found += (_drop_index(step.index) for step in self.replaced if step.table == self.table)
             found.append(self._dropped)
-            found += (self._made(one, one.by, wide=True) for one in self._every)
+            found += (self._made(one, one.by, self.column) for one in self._every)
         for one in self._every:
             if one.unique.identity:
                 identity = sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}")
@@ -384,40 +439,6 @@ class WidenKey(ReplacedUnique):
                     one.table.identifier, sql.Identifier(one.constraint)
                 )
 
-    @property
-    def _dropped(self) -> sql.Composed:
-        """Drops the key; that of a partitioned table with those of its partitions."""
-        if not self.unique.constraint:
-            return _drop_index(self.index)
-        return sql.SQL("ALTER TABLE {} DROP CONSTRAINT {}").format(
-            self.table.identifier, sql.Identifier(self.index.name)
-        )
-
-    def _made(self, one: KeyPart, by: Name | None, *, wide: bool) -> sql.Composed:
-        """Makes a key once more: with the index `by`, or on a partitioned table anew, which adopts those of its
-        partitions."""
-        name, table = sql.Identifier(one.unique.name), one.table.identifier
-        if not one.unique.constraint:
-            if by is not None:
-                return sql.SQL("ALTER INDEX {} RENAME TO {}").format(by.identifier, name)
-            return sql.SQL("CREATE UNIQUE INDEX {} ON {} USING btree ({}").format(
-                name, table, self._inside(one.unique, wide=wide)
-            )
-        what = sql.SQL("PRIMARY KEY" if one.unique.primary else "UNIQUE")
-        if by is not None:
-            form = sql.SQL("{} USING INDEX {}").format(what, sql.Identifier(by.name))
-        else:
-            columns = (self.column, *one.unique.columns) if wide else one.unique.columns
-            nulls, options = _options(one.unique)
-            form = sql.SQL("{}{} ({}){}").format(what, raw(nulls), identifiers(columns), raw(options))
-        return sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} {}{}").format(table, name, form, _timing(one.unique))
-
-    def _inside(self, unique: Unique, *, wide: bool) -> sql.Composed:
-        """The text after the opening parenthesis of an index."""
-        tenant = (sql.Identifier(self.column),) if wide else ()
-        inside = raw(unique.rest) if unique.rest else sql.SQL("{})").format(identifiers(unique.columns))
-        return sql.SQL(", ").join((*tenant, inside))
-
     def _swap(self, by: Name) -> tuple[sql.Composed, ...]:
         """Replaces the index that has the name now by the index `by`, on a table that is not partitioned."""
         name = sql.Identifier(self.index.name)
@@ -436,21 +457,13 @@ class WidenKey(ReplacedUnique):
     # --- reverting
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
-        if not before.get("index"):
-            return ()
-        recorded = before.get("parts") or {}
-        parts = tuple(
-            replace(part, unique=_with_text(part.unique, recorded.get(part.index.identifier.as_string(None), {})))
-            for part in self.parts
-        )  # fmt: skip
-        own = recorded.get(self.index.identifier.as_string(None), before)
-        return replace(self, unique=_with_text(self.unique, own), parts=parts)._revert(before)
+        return self._described(before)._revert(before) if before.get("index") else ()
 
     def _revert(self, before: Before) -> tuple[Statement, ...]:
         wide = sql.SQL("SELECT EXISTS ({})").format(self.definition())
         built = [
             statement for one in self._every if one.by is not None
-            for statement in self._build(one, one.back, self._inside(one.unique, wide=False), wide)
+            for statement in self._build(one, one.back, _inside(one.unique), wide)
         ]  # fmt: skip
         own = self._every[-1]
         if self.by is not None and self.referred and self.home:
@@ -472,7 +485,7 @@ class WidenKey(ReplacedUnique):
         return (
             *built,
             *(Statement(sql=statement, locks=locks, when=when) for statement, when in swap),
-            *self._ornaments_of_all(before),
+            *self._ornaments(before),
         )
 
     def _swapped_back(self, wide: sql.Composable) -> list[tuple[sql.Composed, sql.Composed]]:
@@ -484,12 +497,9 @@ class WidenKey(ReplacedUnique):
         found = [(self._dropped, sql.Composed([wide]))]
         for one in self._every:
             back = one.back if one.by is not None else None
-            when = sql.SQL("SELECT {} IS NOT NULL").format(one.table.oid)
-            if one.table != self.table:
-                when = sql.SQL("{} AND {}").format(when, is_partition(one.table, self.table))
             missing = sql.SQL("{} IS NULL").format(one.index.oid)
             there = missing if back is None else sql.SQL("{} IS NOT NULL").format(back.oid)
-            found.append((self._made(one, back, wide=False), sql.SQL("{} AND {}").format(when, there)))
+            found.append((self._made(one, back), sql.SQL("{} AND {}").format(self._there(one), there)))
         return found
 
     def _indexes_again(self) -> Iterator[tuple[sql.Composed, sql.Composed]]:
@@ -503,33 +513,30 @@ class WidenKey(ReplacedUnique):
                 columns = identifiers((step.column, *step.columns))
                 yield create.format(sql.Identifier(step.index.name), step.table.identifier, columns), when
 
-    def _ornaments_of_all(self, before: Before) -> Iterator[Statement]:
-        recorded = before.get("parts") or {}
-        whole = bool(self.parts) or "parts" not in before
-        for one in self._every:
-            rest = before if whole and one.table == self.table else {}
-            own = recorded.get(one.index.identifier.as_string(None), rest)
-            alone = replace(self, table=one.table, unique=one.unique, parts=(), replaced=(), referred=())
-            there = sql.SQL("SELECT {} IS NOT NULL").format(one.index.oid)
-            for statement in alone._ornaments(own):
-                yield statement if one.table == self.table else replace(statement, when=there, locks=self.locks)
 
-    def _build(self, one: KeyPart, index: Name, inside: sql.Composable, wide: sql.Composable) -> tuple[Statement, ...]:
-        locks = (Lock(one.table, LockMode.SHARE_UPDATE_EXCLUSIVE),)
-        invalid = sql.SQL(
-            "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indexrelid = {} AND NOT i.indisvalid)"
-        ).format(index.oid)
-        missing = sql.SQL("SELECT {} IS NULL AND ({})").format(index.oid, wide)
-        if one.table != self.table:
-            missing = sql.SQL("{} AND {}").format(missing, is_partition(one.table, self.table))
-        create = sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY {} ON {} USING btree ({}").format(
-            sql.Identifier(index.name), one.table.identifier, inside
+def _ornaments(one: KeyPart, before: Before) -> Iterator[sql.Composed]:
+    """What pg_dump shows of an index apart from its definition."""
+    table, index = one.table.identifier, sql.Identifier(one.unique.name)
+    if before.get("index_comment") is not None:
+        yield sql.SQL("COMMENT ON INDEX {} IS {}").format(one.index.identifier, sql.Literal(before["index_comment"]))
+    if before.get("constraint_comment") is not None:
+        comment = sql.Literal(before["constraint_comment"])
+        yield sql.SQL("COMMENT ON CONSTRAINT {} ON {} IS {}").format(index, table, comment)
+    if before.get("clustered"):
+        yield sql.SQL("ALTER TABLE {} CLUSTER ON {}").format(table, index)
+    if before.get("identity"):
+        yield sql.SQL("ALTER TABLE {} REPLICA IDENTITY USING INDEX {}").format(table, index)
+    for number, target in (before.get("statistics") or {}).items():
+        yield sql.SQL("ALTER INDEX {} ALTER COLUMN {} SET STATISTICS {}").format(
+            one.index.identifier, sql.Literal(int(number)), sql.Literal(int(target))
         )
-        drop = sql.SQL("DROP INDEX CONCURRENTLY {}").format(index.identifier)
-        return (
-            Statement(sql=drop, manner=ExecutionMode.CONCURRENT, locks=locks, when=invalid),
-            Statement(sql=create, manner=ExecutionMode.CONCURRENT, locks=locks, when=missing),
-        )
+
+
+def _inside(unique: Unique, tenant: str | None = None) -> sql.Composed:
+    """The text after the opening parenthesis of an index, with the column `tenant` first."""
+    first = (sql.Identifier(tenant),) if tenant is not None else ()
+    inside = raw(unique.rest) if unique.rest else sql.SQL("{})").format(identifiers(unique.columns))
+    return sql.SQL(", ").join((*first, inside))
 
 
 _OPTIONS = re.compile(
@@ -551,19 +558,13 @@ def _options(unique: Unique) -> tuple[str, str]:
 
 def _with_columns(unique: Unique, columns: tuple[str, ...]) -> Unique:
     """For an index that has more in its text than names of columns, the original text is kept."""
-    rest = _only_columns(columns) if unique.rest == _only_columns(unique.columns) else unique.rest
+    rest = only_columns(columns) if unique.rest == only_columns(unique.columns) else unique.rest
     return replace(unique, columns=columns, rest=rest)
 
 
 def _with_text(unique: Unique, before: Before) -> Unique:
     """With the recorded text, in which columns have their present names; it comes from the server."""
     return replace(unique, rest=before.get("inside") or unique.rest)
-
-
-def _index_with_columns(step: IndexStep, table: Name, names: StaticNames) -> IndexStep:
-    if isinstance(step, AttachPartitionIndex):
-        return step
-    return replace(step, column=names.column(table, step.column)).renamed(names)
 
 
 def _timing(unique: Unique) -> sql.SQL:

@@ -54,7 +54,7 @@ def obstacles(
     found = [*_around(connection, undone)]
     if not under_way:
         found += _altered(connection, entries, journal)
-    identities = frozenset(from_json(entry.value).stood_in(entry.before) for entry in entries)
+    identities = frozenset(name for entry in entries for name in from_json(entry.value).stood_in(entry.before))
     gone = DroppedObjects.of(connection, journal.values())
     found += _built_upon(connection, undone, identities)
     found += _clashes(connection, [step for step in undone if step.table not in gone.tables])
@@ -178,7 +178,7 @@ class DroppedObjects:
 
 
 def _built_upon(
-    connection: psycopg.Connection[Any], steps: Sequence[Step], identities: Collection[Name | None]
+    connection: psycopg.Connection[Any], steps: Sequence[Step], identities: Collection[Name]
 ) -> Iterator[Obstacle]:
     """`identities` are indexes of tenantry's that it has made replica identities itself."""
     made = [(step, found) for step in steps if (found := step.built) is not None]
