@@ -163,7 +163,7 @@ def _next(status: Status) -> str:
     undecided = sum(one.kind == "undecided" for one in status.tables)
     if status.running:
         return "wait for the run in progress; `tenantry status --watch` follows it."
-    if unfinished := [move for move in status.moves if move.side == "source"]:
+    if unfinished := [move for move in status.moves if move.side == "source" and not move.complete]:
         undone = "; with --abort it is ended." if unfinished[0].state == "begun" else "."
         return f"`tenantry tenants move {unfinished[0].slug} --to …` completes the move that has begun{undone}"
     if status.misfits:
@@ -244,6 +244,8 @@ def _move(move: Move) -> Text:
         what = (
             what if move.state == "begun" else f"{move.slug} is here, and its rows at {move.location} are to be deleted"
         )
+    elif move.state == "abandoned":
+        what = f"{move.slug} is here; {move.location}, if it comes back, has a copy, which --abort --to … deletes"
     elif move.state == "begun":
         lag = "" if move.lag is None else f"; {readable(move.lag)} of the write-ahead log are to be sent"
         what = f"{move.slug} is here, and is being copied to {move.location}{lag}"

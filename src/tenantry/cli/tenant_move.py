@@ -158,9 +158,15 @@ def _show_moved(terminal: Terminal, done: TenantMoved) -> None:
 
 
 def _show_aborted(terminal: Terminal, done: MoveAborted) -> None:
-    terminal.answer(tenant=done.tenant, rows=done.rows)
-    terminal.log.write("done", tenant=done.tenant.slug, rows=done.rows)
-    if done.rows is None:
-        terminal.show(f"{done.tenant.slug} stays here. The target was left as it is.")
+    terminal.answer(tenant=done.tenant, rows=done.rows, left_at=done.left_at)
+    terminal.log.write("done", tenant=done.tenant.slug, rows=done.rows, left_at=done.left_at)
+    if done.left_at:
+        terminal.show(f"{done.tenant.slug} stays here. {done.left_at} was left as it is.")
+        again = f"tenantry tenants move {done.tenant.slug} --abort"
+        terminal.say(
+            f"If it comes back, `{again} --to …` deletes what was copied; `{again} --force` forgets it, if it is lost."
+        )
+    elif done.rows is None:
+        terminal.show(f"{done.tenant.slug} stays here. The target is forgotten.")
     else:
         terminal.show(f"{done.tenant.slug} stays here; {counted(done.rows, 'copied row')} deleted at the target.")

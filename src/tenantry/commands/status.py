@@ -83,10 +83,10 @@ def _without_plan(
 
 
 def _moves(connection: psycopg.Connection[Any]) -> tuple[Move, ...]:
-    """The moves that are not complete, each with how much the target has yet to get."""
+    """The moves of which something is left to do, each with how much the target has yet to get."""
     found = []
     for move in Moves(connection).all():
-        if not move.complete:
+        if move.state != "moved":
             slot = read_slot(connection, move.object_name) if move.side == "source" else None
             found.append(replace(move, lag=None if slot is None else slot.lag))
     return tuple(found)

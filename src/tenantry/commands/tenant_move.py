@@ -91,10 +91,12 @@ class TenantMoved:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveAborted:
     """The result of ending a move: the tenant is at the source, and `rows` that were copied to the target are deleted;
-    None if the target is lost."""
+    None if the target is lost. At `left_at` a copy stays until the move is ended there as well; empty if nothing is
+    known of one."""
 
     tenant: Tenant
     rows: int | None
+    left_at: str = ""
 
 
 def list_moves(target: Target) -> tuple[Move, ...]:
@@ -201,7 +203,8 @@ def abort_move(
     target: Target, spec: Spec, slug: str, to: Target, options: MoveOptions | None = None, *,
     observer: Observer | None = None,
 ) -> MoveAborted:  # fmt: skip
-    """End a move that is not complete: the tenant stays at the source, and what was copied is deleted at the target.
+    """End a move that is not complete: the tenant stays at the source, and what was copied is deleted at the target,
+    also if the move was abandoned and the target is there again.
 
     Raises UsageError if no move of the tenant has begun, and Refused if it is at the target already.
     """
@@ -211,14 +214,15 @@ def abort_move(
         second_database(current, to, purpose="move", refuse=partial(_refuse_same, current.connection)) as there,
     ):
         other = there.connection
-        found = _begun(current.connection, slug)
-        if found.server != read_capacity(other).server:
+        server = read_capacity(other).server
+        found = _begun(current.connection, slug, server)
+        if found.server != server:
             raise Refused(
                 f"The move of {slug!r} has begun to another database, {found.location}",
                 remedy="Name that database by --to.",
             )
         scopes = _scopes(target, current.connection, to, other, spec, current.id, current.observer)
-        checks, _ = _checks(scopes, slug, _policy(spec, options))
+        checks, _ = _checks(scopes, slug, _policy(spec, options), ended=found)
         arrived = Moves(other).find(found.id)
         _refuse_forgotten(found, arrived)
         current.begin(options=slug)
@@ -240,8 +244,8 @@ def abort_move(
 def abandon_move(
     target: Target, spec: Spec, slug: str, options: MoveOptions | None = None, *, observer: Observer | None = None
 ) -> MoveAborted:
-    """End a move whose target is lost: the source is as it was before. What was copied to the target stays there, if it
-    comes back.
+    """End a move whose target is lost: the source is as it was before. What was copied to the target stays there until
+    abort_move, if it comes back; a second call forgets it.
 
     Raises as abort_move does.
     """
@@ -252,19 +256,25 @@ def abandon_move(
         source = TenantScope.of(session, run=current.id, observer=current.observer)
         side = SourceSide(scope=source, move=found, policy=_policy(spec, options), stop=threading.Event())
         current.begin(options=slug)
+        again = found.state == "abandoned"
         with interruptible(side.stop.set):
-            side.abandon()
-        current.finish(f"the move of {slug} is ended: it stays here; the target, {found.location}, is left as it is")
-    return MoveAborted(tenant=Tenant(slug=found.slug, key=found.tenant), rows=None)
+            if again:
+                Moves(current.connection).forget(found)
+            else:
+                side.abandon()
+        rest = "forgotten" if again else "left as it is"
+        current.finish(f"the move of {slug} is ended: it stays here; the target, {found.location}, is {rest}")
+    tenant = Tenant(slug=found.slug, key=found.tenant)
+    return MoveAborted(tenant=tenant, rows=None, left_at="" if again else found.location)
 
 
-def _begun(connection: Connection, slug: str) -> Move:
-    """The move that has begun and can still be undone. Raises UsageError if there is none, Refused if the tenant is at
-    the target already."""
-    found = Moves(connection).from_here(slug)
+def _begun(connection: Connection, slug: str, server: str = "") -> Move:
+    """The move that has begun and can still be undone, to that `server` if there are several. Raises UsageError if
+    there is none, Refused if the tenant is at the target already."""
+    found = Moves(connection).from_here(slug, server=server)
     if found is None:
         raise UsageError(f"no move of the tenant {slug!r} has begun here", remedy="`tenantry status` shows moves.")
-    if found.state != "begun":
+    if found.state not in ("begun", "abandoned"):
         raise Refused(
             f"The tenant {slug!r} is at {found.location} already: the move cannot be undone there",
             remedy="Run the move again to complete it; then move the tenant back, from there to here.",
@@ -304,13 +314,18 @@ def _scopes(
     return found[0], found[1]
 
 
-def _checks(scopes: tuple[TenantScope, TenantScope], slug: str, policy: LockPolicy) -> tuple[MoveChecks, Move | None]:
-    """The checks of a move, and its record at the source if it has begun."""
+def _checks(
+    scopes: tuple[TenantScope, TenantScope], slug: str, policy: LockPolicy, *, ended: Move | None = None
+) -> tuple[MoveChecks, Move | None]:
+    """The checks of a move, and its record at the source if it has begun: that of the move to be `ended`, if there is
+    one."""
     source, target = scopes
     here = source.find(slug)
-    found = Moves(source.connection).from_here(slug, None if here is None else here.key)
+    found = ended or Moves(source.connection).from_here(slug, None if here is None else here.key)
     if found is not None and found.state == "moved" and here is not None:
         # It has come back, or another tenant has its slug.
+        found = None
+    if found is not None and found.state == "abandoned" and ended is None:
         found = None
     # Its own row may have been deleted at the source.
     tenant = Tenant(slug=slug, key=found.tenant) if found is not None else here or source.tenant(slug)

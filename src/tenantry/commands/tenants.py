@@ -25,7 +25,7 @@ def _located(table: TenantRows) -> Iterator[Tenant]:
     """The tenants, each with where it is according to the journal."""
     here = table.read()
     known = {tenant.key for tenant in here}
-    away = [move for move in Moves(table.connection).all() if move.side == "source"]
+    away = [move for move in Moves(table.connection).all() if move.side == "source" and move.state != "abandoned"]
     for tenant in here:
         move = next((one for one in away if one.tenant == tenant.key and not one.complete), None)
         switched = move is not None and move.state == "switched"

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 Side = Literal["source", "target"]
-MoveState = Literal["begun", "switched", "moved"]
+MoveState = Literal["begun", "switched", "moved", "abandoned"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,8 @@ class Move:
     """A move of a tenant, by its key as text, as one side has recorded it.
 
     `state` is `begun` while the tenant is at the source, `switched` once it is at the target and the source still has
-    rows of it, and `moved` once the source has none. `location` says where the other side is, `server` identifies the
+    rows of it, and `moved` once the source has none; `abandoned` if the source has ended the move without the target,
+    which may still have its copy. `location` says where the other side is, `server` identifies the
     target. `identities` has the replica identities that tables had before, by the table's OID as text. `longest_pause`
     is in milliseconds.
     """
@@ -39,7 +40,7 @@ class Move:
 
     @property
     def complete(self) -> bool:
-        return self.state == "moved"
+        return self.state in ("moved", "abandoned")
 
     @property
     def object_name(self) -> str:

@@ -37,10 +37,10 @@ class Moves(JournalTable):
         with self.connection.cursor(row_factory=class_row(Move)) as cursor:
             return tuple(move for move in cursor.execute(_QUERIES["all"]) if not move.complete)
 
-    def from_here(self, slug: str, tenant: str | None = None) -> Move | None:
-        """The last move away from here of the tenant with this slug, or with this key, finished or not; None if there
-        is none."""
-        return self._one("of_slug", slug=slug, tenant=tenant) if self.installed else None
+    def from_here(self, slug: str, tenant: str | None = None, *, server: str = "") -> Move | None:
+        """The last move away from here of the tenant with this slug, or with this key, finished or not; one to that
+        `server` rather than another. None if there is none."""
+        return self._one("of_slug", slug=slug, tenant=tenant, server=server) if self.installed else None
 
     def find(self, id: str) -> Move | None:
         return self._one("of_id", id=id) if self.installed else None
@@ -58,6 +58,10 @@ class Moves(JournalTable):
 
     def change(self, move: Move, state: MoveState) -> None:
         self.connection.execute(_QUERIES["change"], {"id": move.id, "state": state})
+
+    def abandon(self, move: Move) -> None:
+        """Record that the move is ended at the source alone."""
+        self.connection.execute(_QUERIES["abandon"], {"id": move.id})
 
     def rename(self, move: Move, slug: str) -> None:
         """Record that the tenant has another slug by now."""

@@ -184,17 +184,18 @@ class SourceSide(MoveSide):
                 time.sleep(LOOK_SECONDS)
 
     def abandon(self) -> None:
-        """Undo a move at the source alone, since its target is lost: with the slots by which that has copied tables."""
+        """Undo a move at the source alone, since its target is lost: with the slots by which that has copied tables.
+        The record stays, so that the target's side can be undone as well if it comes back."""
         name, connection = self.move.object_name, self.connection
         self.drop_slots([name, *sync_slots(connection, system=self.move.server.partition("/")[0])])
         drop_publication(connection, name)
-        self.end()
+        self.restore()
+        Moves(connection).abandon(self.move)
 
-    def end(self) -> None:
-        """Undo the rest, after the publication, and delete the record of the move."""
+    def restore(self) -> None:
+        """Undo the rest, after the publication."""
         self.restore_identities()
         self.drop_gate()
-        Moves(self.connection).forget(self.move)
 
 
 @dataclass(kw_only=True)
@@ -624,7 +625,8 @@ class TenantMove:
             arrived = Moves(target).find(self.move.id)
             if arrived is not None:
                 Moves(target).forget(arrived)
-        self.side.end()
+        self.side.restore()
+        Moves(self.source.connection).forget(self.move)
         return deleted
 
     # --- how it is done

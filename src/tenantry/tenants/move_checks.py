@@ -22,6 +22,7 @@ from tenantry.model.wording import counted
 from tenantry.planning.diff import differing
 from tenantry.planning.tenant_selection import SelectedTable
 from tenantry.postgres.backups import set_stable_text_format
+from tenantry.postgres.moves import Moves
 from tenantry.postgres.replication import (
     Capacity,
     ReplicatedTable,
@@ -217,6 +218,13 @@ class MoveChecks:
     # --- rows
 
     def tenant_there(self) -> Iterator[str]:
+        for move in Moves(self.target.connection).unfinished():
+            if move.side == "target" and move.tenant == self.tenant.key:
+                yield (
+                    f"the target has a copy of this tenant, of an earlier move from {move.location}; there, `tenantry"
+                    f" tenants move {self.tenant.slug} --abort --to …` deletes it"
+                )
+                return
         for table in self.target.selection.tables.values():
             rows = self.target.count(table, table.belongs(self.tenant.key))
             if rows:

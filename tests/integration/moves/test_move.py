@@ -207,8 +207,37 @@ def test_the_target_is_lost(pair: Pair) -> None:
     assert left(pair.source) == []
     assert pair.source.dump() == dump
     pair.source.execute("UPDATE items SET note = 'again'")
+    assert abandon_move(Target(pair.source.dsn), pair.spec, "two").left_at == ""
     with pytest.raises(UsageError, match="no move of the tenant"):
         abandon_move(Target(pair.source.dsn), pair.spec, "two")
+
+
+def test_the_target_comes_back(pair: Pair) -> None:
+    """A move that was ended at the source alone is ended at its target as well, which can take the tenant again. Until
+    then the target says so; nothing at the source waits for it."""
+    dumps, rows = [pair.source.dump(), pair.target.dump()], rows_of(pair.source, "two")
+    with pytest.raises(Interrupted):
+        pair.move("two", at=[(COMPARING, stop)])
+    source, target = Target(pair.source.dsn), Target(pair.target.dsn)
+    with pair.target.connect(autocommit=True) as connection:
+        # The source ends the connections of a target that it takes for lost.
+        (name,) = connection.execute("SELECT subname FROM pg_subscription").fetchone() or ("",)
+        connection.execute(f"ALTER SUBSCRIPTION {name} DISABLE")
+    assert abandon_move(source, pair.spec, "two").left_at != ""
+    pair.source.execute("UPDATE items SET note = 'meanwhile'")
+    rows = rows_of(pair.source, "two")
+    assert [(one.state, one.slug) for one in status(source, pair.spec).moves] == [("abandoned", "two")]
+    assert [(one.slug, one.location) for one in list_tenants(source, pair.spec) if one.moving] == []
+    with pytest.raises(Refused, match="is being moved from"):
+        migrate(target, pair.spec)
+    with pytest.raises(Refused, match="cannot be moved: the target has a copy"):
+        pair.move("two")
+    assert pair.abort("two").rows
+    assert rows_of(pair.target, "two") == {table: [] for table in rows}
+    assert left(pair.source, pair.target) == []
+    assert [pair.source.dump(), pair.target.dump()] == dumps
+    pair.move("two")
+    assert rows_of(pair.target, "two") == rows
 
 
 def test_a_slot_that_waits(pair: Pair) -> None:

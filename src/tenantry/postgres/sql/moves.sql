@@ -27,7 +27,8 @@ FROM tenantry.moves ORDER BY started_at, id
 
 -- name: of_slug
 SELECT id, side, run, tenant, slug, location, server, state, identities, pauses, longest_pause, started_at, changed_at
-FROM tenantry.moves WHERE (slug = %(slug)s OR tenant = %(tenant)s) AND side = 'source' ORDER BY started_at DESC LIMIT 1
+FROM tenantry.moves WHERE (slug = %(slug)s OR tenant = %(tenant)s) AND side = 'source'
+ORDER BY server = %(server)s DESC, started_at DESC LIMIT 1
 
 -- name: of_id
 SELECT id, side, run, tenant, slug, location, server, state, identities, pauses, longest_pause, started_at, changed_at
@@ -41,6 +42,10 @@ RETURNING id, side, run, tenant, slug, location, server, state, identities, paus
 
 -- name: change
 UPDATE tenantry.moves SET state = %(state)s, changed_at = pg_catalog.clock_timestamp() WHERE id = %(id)s
+
+-- name: abandon
+UPDATE tenantry.moves SET state = 'abandoned', identities = '{}', changed_at = pg_catalog.clock_timestamp()
+WHERE id = %(id)s
 
 -- name: rename
 UPDATE tenantry.moves SET slug = %(slug)s WHERE id = %(id)s AND slug <> %(slug)s
