@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from psycopg import sql
 
 from acceptance.distributed import refused_by_citus
+from acceptance.general_writers import Writers
 from operator_runs import Operating, assert_no_superuser, operated
-from servers import Database
+from servers import Database, wait_until
 from tenantry import MigrateOptions, RollbackOptions, migrate, plan, rollback, validate
 from tenantry.errors import ExitStatus
 from tenantry.model.name import Name
@@ -48,9 +50,11 @@ def columns(database: Database) -> dict[str, list[str]]:
 
 
 class Further:
-    """Whether the round trips until contract go on to the phase distribute: a fixture sets it."""
+    """Whether the round trips until contract go on to the phase distribute, and whether eight writers are at work
+    meanwhile: a fixture sets it."""
 
     wanted = False
+    writers = False
 
 
 REFUSALS = {
@@ -75,6 +79,24 @@ def _distribute(target: Target, spec: Spec) -> None:
     assert [one for one in validate(target, spec).findings if one.name in ("not-in-force", "altered")] == []
 
 
+def _with_writers(database: Database, target: Target, spec: Spec) -> None:
+    """The phase distribute and the whole way back while eight writers are at work, where rows can be copied at all."""
+    writers = Writers.on(database, spec)
+    if not writers.work:
+        pytest.skip("no row can be copied here")
+    with writers:
+        wait_until(lambda: writers.written["rows"] > 20 or writers.failures)
+        _distribute(target, spec)
+        written = writers.written["rows"]
+        wait_until(lambda: writers.written["rows"] > written + 20 or writers.failures)
+        writers.going_back.set()
+        rollback(target, RollbackOptions())
+    assert writers.failures[:20] == []
+    print(f"{dict(writers.written)}, the longest took {writers.longest:.2f} s ({writers.slowest})")
+    assert writers.longest < 2.0 + 1.5
+    writers.remove()
+
+
 def there_and_back(
     database: Database, spec: Spec, until: Phase = Phase.CONTRACT, *, force: bool = False, valid: bool = False
 ) -> None:
@@ -86,14 +108,17 @@ def there_and_back(
     assert again.applied == 0, "a second run finds everything in force"
     if valid:
         assert validate(target, spec).exit_status is ExitStatus.DONE
-    if Further.wanted and until is Phase.CONTRACT:
-        _distribute(target, spec)
-    there = checksums(database, names)
-    tenants = Name.parse(spec.tenant.table, schema=spec.schemas[0]).name
-    assert {table: there[table] for table in rows if tenants not in table} == {
-        table: row for table, row in rows.items() if tenants not in table
-    }
-    rollback(target, RollbackOptions())
+    if Further.writers and until is Phase.CONTRACT:
+        _with_writers(database, target, spec)
+    else:
+        if Further.wanted and until is Phase.CONTRACT:
+            _distribute(target, spec)
+        there = checksums(database, names)
+        tenants = Name.parse(spec.tenant.table, schema=spec.schemas[0]).name
+        assert {table: there[table] for table in rows if tenants not in table} == {
+            table: row for table, row in rows.items() if tenants not in table
+        }
+        rollback(target, RollbackOptions())
     assert database.dump() == dump
     assert checksums(database) == rows
     if Operating.wanted:

@@ -18,10 +18,11 @@ from tenantry.model.verdict import serious
 pytestmark = [pytest.mark.server, pytest.mark.differs]
 
 
-@pytest.fixture(autouse=True, params=daily([False, True]), ids=["until contract", "until distribute"])
+@pytest.fixture(autouse=True, params=daily(range(3)), ids=["until contract", "until distribute", "with writers"])
 def further(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each of them also goes on to the phase distribute, unless that is refused."""
-    monkeypatch.setattr(Further, "wanted", request.param)
+    """Each of them also goes on to the phase distribute, unless that is refused, and once more with writers."""
+    monkeypatch.setattr(Further, "wanted", request.param > 0)
+    monkeypatch.setattr(Further, "writers", request.param > 1)
 
 
 KEYS = {
