@@ -7,6 +7,7 @@ import gzip
 import itertools
 import json
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -85,7 +86,15 @@ def chosen(config: pytest.Config) -> list[int]:
     return sorted({int(name) for name in names})
 
 
+def heed_interrupts() -> None:
+    """Have Ctrl-C interrupt this process and what it starts, as in a terminal: a script's shell has the programs that it
+    starts in the background ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    heed_interrupts()
     Operating.wanted = config.getoption("--operator")
     if not hasattr(config, "workerinput"):
         chosen(config)

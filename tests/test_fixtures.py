@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from conftest import package_seconds
+from conftest import heed_interrupts, package_seconds
 from servers import RUNS, Database, Run, Server, make_server, own_roles, sweep, wait_until
 
 
@@ -35,6 +37,18 @@ def test_marker_limits_versions(server: Server) -> None:
 def test_13_is_there_to_be_refused(server_13: Server) -> None:
     """The server that is too old runs beside the others."""
     assert server_13.version.startswith("13.")
+
+
+def test_ctrl_c_is_heeded_in_the_background() -> None:
+    """Also where the tests were started by a script with `&`, which ignores it for them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        heed_interrupts()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert before is signal.default_int_handler
 
 
 @pytest.mark.server
