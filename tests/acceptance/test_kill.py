@@ -113,6 +113,20 @@ def test_every_kind_of_step(kind: str, instants: Sequence[tuple[str, str]], subj
     one.assert_original()
 
 
+@pytest.mark.parametrize(("kind", "work", "number"), [("fill", BATCH, 5), ("index", BUILD, 1)], ids=["fill", "index"])
+def test_back_from_a_step_under_way(kind: str, work: str, number: int, subject: Callable[..., Subject]) -> None:
+    """Killed with work done whose end the journal does not know, then straight back: the original."""
+    one = subject(KINDS.get(kind, OTHERWISE), unit=1, first_batch=1)
+    # Batches of a page or a part of one, one after the other: the first ones are committed.
+    one.killing.workers = 1
+    one.killing.run("migrate", Kill(event="started", kind=kind, number=1))
+    assert one.killing.run("migrate", Kill(statement=work, number=number, moment="after")).killed
+    begun = one.database.rows("SELECT value->>'kind' FROM tenantry.steps WHERE state = 'running'")
+    assert (kind,) in begun
+    one.killing.complete("rollback")
+    one.assert_original()
+
+
 @pytest.mark.parametrize("kind", daily(["widened_key", "colocated_foreign_key_valid", "foreign_key_dropped"]))
 def test_keys_of_partitioned_tables(kind: str, subject: Callable[..., Subject], undisturbed: Undisturbed) -> None:
     """Killed before, between and after the changes of each few keys, then the same; and on the way back the same."""
