@@ -15,6 +15,7 @@ CREATE UNIQUE INDEX places_lower ON places (lower(label)) WHERE label <> '';
 COMMENT ON INDEX places_lower IS 'whatever the case';
 ALTER TABLE places CLUSTER ON places_code_key;
 CREATE TABLE people (id integer PRIMARY KEY, firm_id text NOT NULL REFERENCES firms, name text);
+ALTER TABLE people ALTER name SET (n_distinct = -0.5, n_distinct_inherited = 7);
 CREATE TABLE items (
   id bigserial PRIMARY KEY, place_id integer NOT NULL REFERENCES places ON DELETE CASCADE,
   unit text REFERENCES units ON UPDATE CASCADE ON DELETE SET NULL DEFERRABLE, sku text NOT NULL,

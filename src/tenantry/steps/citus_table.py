@@ -10,8 +10,8 @@ from psycopg import sql
 from tenantry.model.name import Name, quoted
 from tenantry.model.plan import ExecutionMode, Lock, LockMode, Statement
 from tenantry.steps.citus_concurrent_move import DROP_ANCHOR, ConcurrentMove
-from tenantry.steps.citus_undistribute import single_shard, sums, undistribution
-from tenantry.steps.introspection import body
+from tenantry.steps.citus_undistribute import column_options, single_shard, sums, undistribution
+from tenantry.steps.introspection import body, raw
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.step import Before, Step
 
@@ -156,6 +156,9 @@ class DistributeTable(Step):
     def _regclass(self) -> sql.Composed:
         return sql.SQL("{}::pg_catalog.regclass").format(sql.Literal(self.table.identifier.as_string(None)))
 
+    def record(self) -> sql.Composable:
+        return sql.SQL("SELECT pg_catalog.jsonb_build_object('options', ({}))").format(column_options(self.table))
+
     def apply(self) -> tuple[Statement, ...]:
         if self.column is None:
             copy = sql.SQL("pg_catalog.create_reference_table({})").format(self._regclass)
@@ -231,6 +234,17 @@ class DistributeTable(Step):
     def revert(self, before: Before) -> tuple[Statement, ...]:
         when = sql.SQL("SELECT EXISTS ({})").format(_partition(self.table))
         back = self._with_same_text(undistribution(self.table), when)
+        # Those that were lost at once, as the table was distributed while writers went on.
+        for column, options in (before.get("options") or {}).items():
+            lost = sql.SQL(
+                "SELECT EXISTS (SELECT FROM pg_catalog.pg_attribute t WHERE t.attrelid = {} AND t.attname = {}"
+                " AND NOT t.attisdropped AND t.attoptions IS NULL)"
+            ).format(self.table.oid, sql.Literal(column))
+            restore = sql.SQL("ALTER TABLE {} ALTER COLUMN {} SET ({})").format(
+                self.table.identifier, sql.Identifier(column), raw(options)
+            )
+            exclusive = (Lock(self.table, LockMode.EXCLUSIVE),)
+            back = (*back, Statement(sql=restore, manner=ExecutionMode.ENGINE, locks=exclusive, when=lost))
         if self.column is None or self.together_with is not None:
             return back
         # Once, in case that a run died which distributed tables concurrently.

@@ -1,9 +1,9 @@
 """SQL that turns a distributed table into a plain one again, with what Citus does not restore.
 
 `undistribute_table` makes a new table, and drops the old one with everything that depends on it. It creates views
-again, but without their privileges, and no comments; since PostgreSQL 18 the NOT NULL constraints get other names. All
-of this is read from the catalog and restored in the same transaction, as are the OIDs in the journal, by which tables
-are found that others have renamed.
+again, but without their privileges, and no comments or options of columns; since PostgreSQL 18 the NOT NULL constraints
+get other names. All of this is read from the catalog and restored in the same transaction, as are the OIDs in the
+journal, by which tables are found that others have renamed.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ _COMMANDS = sql.SQL("""{affected}, commented(place, command) AS (
   JOIN pg_catalog.pg_description o ON o.classoid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass
     AND o.objoid = s.oid
   WHERE s.stxrelid = {oid}
-), granted(name, place, command) AS (
+{options}), granted(name, place, command) AS (
   -- Each privilege of a view, in its order, from the role that has granted it.
   SELECT pg_catalog.format('%I.%I', n.nspname, c.relname), e.number * 10000 + e.position,
          CASE WHEN e.grantor <> c.relowner
@@ -119,6 +119,15 @@ SELECT ARRAY(
   SELECT command FROM commented
   UNION ALL (SELECT g.command FROM granted AS g ORDER BY g.name, g.place)
 )""")
+
+_OPTIONS = sql.SQL("""
+  UNION ALL
+  SELECT 2, pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {oid}, t.attname, (
+           SELECT pg_catalog.string_agg(pg_catalog.format('%I = %L', o.option_name, o.option_value), ', ')
+           FROM pg_catalog.pg_options_to_table(t.attoptions) AS o))
+  FROM pg_catalog.pg_attribute t
+  WHERE t.attrelid = {oid} AND t.attnum > 0 AND NOT t.attisdropped AND t.attoptions IS NOT NULL
+""")
 
 _RECREATE = sql.SQL("""
 DECLARE
@@ -220,20 +229,35 @@ def dependents(table: Name) -> sql.Composed:
 def undistribution(table: Name) -> sql.Composed:
     """A DO block that turns a distributed table into a plain one, and restores what Citus loses."""
     return _recreation(
-        table, "undistribute_table", _COUNT_BEFORE.format(sums=sums(table)), _COMPARE.format(sums=sums(table))
-    )
+        table, "undistribute_table", _COUNT_BEFORE.format(sums=sums(table)), _COMPARE.format(sums=sums(table)),
+        _OPTIONS.format(oid=table.oid),
+    )  # fmt: skip
 
 
 def single_shard(table: Name) -> sql.Composed:
     """A DO block that turns a plain table into one with a single shard, which is the plain table under another name,
-    and restores what Citus loses. No row is moved."""
-    return _recreation(table, "citus_add_local_table_to_metadata", sql.SQL(""), sql.SQL(""))
+    and restores what Citus loses. No row is moved. Options of columns cannot be set on a table that Citus has."""
+    nothing = sql.SQL("")
+    return _recreation(table, "citus_add_local_table_to_metadata", nothing, nothing, nothing)
 
 
-def _recreation(table: Name, function: str, before: sql.Composable, after: sql.Composable) -> sql.Composed:
+def column_options(table: Name) -> sql.Composed:
+    """A query of one JSON object: by column, its options as SQL."""
+    return sql.SQL(
+        "SELECT pg_catalog.jsonb_object_agg(t.attname, (SELECT"
+        " pg_catalog.string_agg(pg_catalog.format('%I = %L', o.option_name, o.option_value), ', ')"
+        " FROM pg_catalog.pg_options_to_table(t.attoptions) AS o))"
+        " FROM pg_catalog.pg_attribute t WHERE t.attrelid = {} AND t.attnum > 0 AND NOT t.attisdropped"
+        " AND t.attoptions IS NOT NULL"
+    ).format(table.oid)
+
+
+def _recreation(
+    table: Name, function: str, before: sql.Composable, after: sql.Composable, options: sql.Composable
+) -> sql.Composed:
     code = _RECREATE.format(
         name=sql.Literal(table.identifier.as_string(None)), oid=table.oid, dependents=dependents(table),
-        commands=_COMMANDS.format(oid=table.oid, affected=_affected(table)), affected=_affected(table),
+        commands=_COMMANDS.format(oid=table.oid, affected=_affected(table), options=options), affected=_affected(table),
         function=sql.SQL(function), count_before=before, compare=after,
     )  # fmt: skip
     return sql.SQL("DO {}").format(body(code))

@@ -55,6 +55,14 @@ def test_the_way_back() -> None:
     assert texts(first.revert({}))[-1] == 'DROP TABLE IF EXISTS "tenantry"."snapshot_anchor"'
 
 
+def test_options_of_columns_that_were_lost_at_once() -> None:
+    step = DistributeTable(phase=DISTRIBUTE, table=SALES, column="tenant_id", together_with=STORES)
+    restored = step.revert({"options": {"note": "n_distinct = '5'"}})[-1]
+    assert restored.text == """ALTER TABLE "public"."sales" ALTER COLUMN "note" SET (n_distinct = '5')"""
+    assert restored.when is not None
+    assert "attoptions IS NULL" in restored.when.as_string(None)
+
+
 def test_the_coordinators_own_rows() -> None:
     step = EmptyLocalTable(phase=DISTRIBUTE, table=SALES)
     assert_statements(
