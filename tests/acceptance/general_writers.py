@@ -264,7 +264,7 @@ class Writers:
         own: list[tuple[Shape, tuple[Any, ...], str]] = []
         with self.database.connect() as connection:
             for shape, tenant, row in cycle(self.work[place % len(self.work) :] + self.work[: place % len(self.work)]):
-                if self.stop.wait(0.005):
+                if self.stop.wait(0.015):
                     break
                 began, gone = time.monotonic(), None
                 try:
@@ -307,7 +307,7 @@ class Writers:
             for (shape, tenant, row, values), named in zip(
                 cycle(self.crossings), cycle((False, True, True)), strict=False
             ):
-                if self.stop.wait(0.005):
+                if self.stop.wait(0.015):
                     return
                 try:
                     with connection.transaction(force_rollback=True):

@@ -25,10 +25,10 @@ PHASES = [pytest.param(Phase.ENFORCE, marks=pytest.mark.pg("< 18")), Phase.ISOLA
 def test_estoque(until: Phase, database: Database, role: Callable[..., str]) -> None:
     """Old and new rows, moves from tenant to tenant: until enforce, or isolate with legacy roles."""
     owner, plain = role(name="owner"), role(name="plain")
-    estoque(database, owner, plain, rows=10_000, seed=1)
+    estoque(database, owner, plain, rows=5_000, seed=1)
     spec = estoque_spec(role(create=False, name="app"), [owner, plain] if until is Phase.ISOLATE else [])
     watcher = Policed()
-    application = estoque_writers.application(database, [owner, plain], 1, watcher.copying, pause=0.02)
+    application = estoque_writers.application(database, [owner, plain], 1, watcher.copying, pause=0.05)
     through(application, spec, until, watcher, estoque_writers.WRONG_TENANTS, Target(database.dsn))
 
 
