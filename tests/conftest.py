@@ -283,7 +283,7 @@ def worker_servers(request: pytest.FixtureRequest, run_folder: Path) -> Iterator
 
     def get(major: int) -> Server:
         if major not in started:
-            started[major] = make_server(major, run_folder / f"{worker}-{major}", settings, shared=True)
+            started[major] = make_server(major, run_folder / f"{worker}-{major}", settings, shared=True, copied=True)
         return started[major]
 
     yield get
@@ -309,7 +309,7 @@ def crashable(server_version: int, run_folder: Path) -> Iterator[Server]:
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     folder = run_folder / f"{worker}-crash-{next(_numbers)}"
     # fsync stays off: a killed server, unlike a killed machine, loses nothing that it has written.
-    yield make_server(server_version, folder, {"synchronous_commit": "on"})
+    yield make_server(server_version, folder, {"synchronous_commit": "on"}, copied=True)
     clear(folder)
 
 

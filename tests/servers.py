@@ -281,8 +281,11 @@ class Server:
         self.cluster.stop(mode)
 
 
-def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = None, *, shared: bool = False) -> Server:
-    """A server of version `major` in `folder`, running."""
+def make_server(
+    major: int, folder: Path, settings: Mapping[str, str] | None = None, *, shared: bool = False, copied: bool = False
+) -> Server:  # fmt: skip
+    """A server of version `major` in `folder`, running. One that is `copied` from what initdb has made once in a run starts
+    sooner; all of these have one system identifier."""
     library = installed()[major].parent
     preload = {}
     if any(library.rglob("pg_stat_statements.so")):
@@ -291,8 +294,28 @@ def make_server(major: int, folder: Path, settings: Mapping[str, str] | None = N
         if major >= 14:  # where it can be turned off
             preload["compute_query_id"] = "off"
     cluster = Cluster(programs=installed()[major], folder=folder, settings={**SETTINGS, **preload, **(settings or {})})
+    if copied:
+        _copy_data(cluster, folder.parent / f"initdb-{major}")
     cluster.start()
     return Server(major=major, cluster=cluster, shared=shared)
+
+
+def _copy_data(cluster: Cluster, kept: Path) -> None:
+    """Give a new cluster the data that initdb made once in this run, or make them, for it and for those to come."""
+    lock = os.open(kept.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            first = Cluster(programs=cluster.programs, folder=kept.with_suffix(".new"), settings=cluster.settings)
+            first.start()
+            first.stop()
+            first.folder.rename(kept)
+    finally:
+        os.close(lock)
+    cluster.make_folder()
+    # With their owner, who is not root.
+    subprocess.run(["cp", "-a", kept / "data", cluster.data], check=True)
+    cluster.log.unlink(missing_ok=True)
 
 
 @contextmanager
