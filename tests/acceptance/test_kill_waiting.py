@@ -45,7 +45,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("back", daily([False, True]), ids=["again", "back"])
-@pytest.mark.parametrize("what", WAITS)
+@pytest.mark.parametrize("what", daily(WAITS, 3))
 def test_killed_while_it_waits(
     what: str, back: bool, subject: Callable[..., Subject], undisturbed: Callable[..., State]
 ) -> None:

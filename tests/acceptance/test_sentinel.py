@@ -14,6 +14,7 @@ import pytest
 
 from acceptance.distributed import DISTRIBUTE, NORTH, SOUTH, Depot, assert_back, assert_sound
 from acceptance.round_trip import checksums
+from daily import daily
 from servers import Database
 from tenantry import (
     BackupOptions,
@@ -413,7 +414,7 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("type", KEYS)
+@pytest.mark.parametrize("type", daily(KEYS, 2))
 def test_keys_of_other_types(type: str, database: Database, role: Callable[..., str]) -> None:
     key, values = KEYS[type]
     database.execute(SHOP.format(key=key, type=type, values=values))

@@ -13,7 +13,7 @@ from servers import Database, Server
 
 pytestmark = pytest.mark.server
 
-EXAMPLES = 20
+EXAMPLES = 12
 
 
 @pytest.mark.parametrize("name", SHOPS)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from backups.conftest import LONG, firing, rows, spec_of, target
+from daily import daily
 from servers import Database
 from tenantry import (
     BackupOptions,
@@ -81,7 +82,7 @@ def test_odd_tables(kind: BackupKind, odd: Database, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", daily(PRESETS))
 def test_presets_with_writers(
     kind: BackupKind, name: str, preset: Callable[[str], tuple[Database, Spec]], tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from cli.waiting import waits_for
 from conftest import ROOT, Command
+from daily import daily
 from servers import Database, wait_until
 from tenantry.model.plan import Phase
 
@@ -280,7 +281,7 @@ def on_a_terminal(shop: Command, *arguments: str, columns: int) -> tuple[int, st
     return status, b"".join(found).decode(errors="replace")
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", daily([40, 80]))
 def test_bars_on_a_terminal(shop: Command, estoque: Database, columns: int) -> None:
     """Bars move, no line but a path to be copied is wider than the terminal, and each step says what it took."""
     status, text = on_a_terminal(shop, "migrate", "--detailed", columns=columns)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from psycopg import sql
 
+from daily import daily
 from servers import Database
 from tenantry import MigrateOptions, install_balances, migrate
 from tenantry.model.plan import Phase
@@ -143,7 +144,7 @@ def faults(functions: list[tuple[Any, ...]]) -> Iterator[str]:
         yield from (f"{name} sets {path}" for path in PATHS.findall(source) if not path.rstrip("'").endswith("pg_temp"))
 
 
-@pytest.mark.parametrize("preset", ["estoque", "enterprise", "odd"])
+@pytest.mark.parametrize("preset", daily(["odd", "estoque", "enterprise"], 2))
 def test_every_function(preset: str, database: Database, role: Callable[..., str]) -> None:
     """While all triggers stand, and after contract; default privileges open none of them to anybody."""
     spec = prepare(preset, database)

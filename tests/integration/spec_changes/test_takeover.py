@@ -317,7 +317,7 @@ NAMES = {
 
 @pytest.mark.server
 @pytest.mark.parametrize("until", daily([Phase.CONTRACT, Phase.BACKFILL, Phase.ISOLATE]))
-@pytest.mark.parametrize("what", RENAMES)
+@pytest.mark.parametrize("what", daily(RENAMES, 2))
 def test_renamed_table_takes_its_steps_along(
     what: str, until: Phase, shop: Database, mixed: Callable[..., Spec], new_database: Callable[..., Database]
 ) -> None:
