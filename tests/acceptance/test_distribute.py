@@ -241,7 +241,7 @@ class Writing:
     written: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     longest: float = 0.0
-    pause: float = 0.01
+    pause: float = 0.02
     """Seconds between two transactions of a writer, so that nine of them leave the phase a processor."""
 
     def write(self, number: int) -> None:
