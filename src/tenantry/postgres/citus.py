@@ -141,6 +141,12 @@ def allow_repartition_joins(connection: psycopg.Connection[Any]) -> None:
     connection.execute(_QUERIES["repartition"])
 
 
+def change_shards_in_turn(connection: psycopg.Connection[Any]) -> None:
+    """For the rest of the session a change of a distributed table goes from shard to shard over one connection for each
+    node. In parallel, the same transaction could not look at another table afterwards, as triggers and checks do."""
+    connection.execute(_QUERIES["in_turn"])
+
+
 def read_one_shard(connection: psycopg.Connection[Any], tables: Sequence[Name]) -> frozenset[Name]:
     """Those of the tables that Citus has with one shard on the coordinator; the database has Citus."""
     names = {"names": [name.identifier.as_string(None) for name in tables]}

@@ -20,6 +20,7 @@ from tenantry.model.schema import Schema, Table
 from tenantry.model.wording import counted
 from tenantry.planning import Plan
 from tenantry.planning.context import PlanContext
+from tenantry.postgres.citus import allow_repartition_joins, change_shards_in_turn
 from tenantry.postgres.distribution import DistributionFacts, Exclusion, OtherPolicy, has_citus, read_distribution
 from tenantry.steps import Step
 from tenantry.steps.row_security import FLOOR
@@ -180,6 +181,10 @@ def distribution_findings(
         facts = read_distribution(connection, looking.names)
         found += [*looking.refusals(facts), *looking.losses(), *looking.changes(facts)]
         new = [step for step in pending if step.key not in journaled]
+        if has_citus(connection):
+            allow_repartition_joins(connection)
+            if not any(step.engine for step in pending):
+                change_shards_in_turn(connection)
         found += _of_sentinel(connection, context, new, pending)
     return tuple(sorted(found, key=lambda finding: not finding.refuses))
 

@@ -35,6 +35,9 @@ WHERE a.datname = current_database() AND a.usename = ANY (%(roles)s) AND a.pid <
 -- name: repartition
 SET citus.enable_repartition_joins = on
 
+-- name: in_turn
+SET citus.multi_shard_modify_mode = 'sequential'
+
 -- name: replication
 -- Slots and senders are needed on the coordinator, workers of logical replication on the others. Of the libraries only
 -- some roles can read.
