@@ -202,6 +202,14 @@ def test_partitions_come_and_go_meanwhile(fleet: Depot) -> None:
     expected = fleet.database.server.create(f"{fleet.database.name}_expected", template=fleet.database.name)
     for statement in (attach, detach, drop):
         expected.execute(statement)
+    if expected.server.major < 15:
+        # There DETACH drops the keys of a partition that refer to a partitioned table; a rollback restores them.
+        expected.execute(
+            "ALTER TABLE events_1 ADD CONSTRAINT events_trip FOREIGN KEY (trip_id, trip_day) REFERENCES trips DEFERRABLE;"
+            'ALTER TABLE "Trips 26" ADD CONSTRAINT trips_before FOREIGN KEY (before, before_day) REFERENCES trips;'
+            'ALTER TABLE "Trips 26" ADD CONSTRAINT trips_carrier FOREIGN KEY (carrier, year) REFERENCES carriers'
+            " ON UPDATE CASCADE ON DELETE SET NULL DEFERRABLE"
+        )
     fleet.distribute()
     fleet.database.execute(attach)
     fleet.database.execute("INSERT INTO trips (firm_id, id, day, port_id) VALUES (1, 9, '2027-10-05', 2)")
