@@ -4,6 +4,7 @@ distribute makes each unique within its tenant."""
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal, Self
@@ -91,9 +92,9 @@ class ReplacedUnique(Step):
         return tuple(Lock(name, LockMode.ACCESS_EXCLUSIVE) for name in (self.table, *self.below))
 
     @property
+    @abstractmethod
     def _own(self) -> KeyPart:
         """The key of the table itself."""
-        raise NotImplementedError
 
     @property
     def _every(self) -> tuple[KeyPart, ...]:

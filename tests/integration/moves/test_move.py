@@ -215,7 +215,7 @@ def test_the_target_is_lost(pair: Pair) -> None:
 def test_the_target_comes_back(pair: Pair) -> None:
     """A move that was ended at the source alone is ended at its target as well, which can take the tenant again. Until
     then the target says so; nothing at the source waits for it."""
-    dumps, rows = [pair.source.dump(), pair.target.dump()], rows_of(pair.source, "two")
+    dumps = [pair.source.dump(), pair.target.dump()]
     with pytest.raises(Interrupted):
         pair.move("two", at=[(COMPARING, stop)])
     source, target = Target(pair.source.dsn), Target(pair.target.dsn)
