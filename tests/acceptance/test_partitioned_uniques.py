@@ -146,6 +146,32 @@ def test_partitions_come_and_go(
     assert database.dump().replace("_idx1", "_idx") == unchanged.dump()
 
 
+@pytest.mark.parametrize("partitioned", daily([True, False]), ids=["partitioned", "plain"])
+def test_renamed_meanwhile(
+    database: Database, new_database: Callable[..., Database], role: Callable[..., str], partitioned: bool
+) -> None:
+    """The indexes come back with the present names of columns, tables and partitions, also where they have more than
+    columns in them."""
+    change = 'ALTER TABLE trips RENAME code TO "Code, new"; ALTER TABLE trips RENAME day TO "on"; ALTER TABLE trips RENAME TO tours;'
+    if partitioned:
+        change += 'ALTER TABLE trips_a1 RENAME TO "Of tours"'
+    unchanged = new_database()
+    for one in (database, unchanged):
+        spec = business(one, role, ["code", "lowered"], mixed=True)
+        if not partitioned:
+            one.execute(
+                "CREATE TABLE plain (LIKE trips); INSERT INTO plain SELECT * FROM trips; DROP TABLE trips;"
+                "ALTER TABLE plain RENAME TO trips; ALTER TABLE trips ADD PRIMARY KEY (id, day),"
+                " ADD FOREIGN KEY (port_id) REFERENCES ports, ADD CONSTRAINT code UNIQUE (code, day) DEFERRABLE;"
+                "CREATE UNIQUE INDEX lowered ON trips (lower(code), day) INCLUDE (id) WHERE code <> ''"
+            )
+    unchanged.execute(change)
+    migrated(database, spec, Phase.DISTRIBUTE)
+    database.execute(change)
+    assert rollback(Target(database.dsn), RollbackOptions()).exit_status is ExitStatus.DONE
+    assert database.dump() == unchanged.dump()
+
+
 @pytest.mark.parametrize("mixed", daily([True, False]), ids=["mixed", "owned"])
 def test_replica_identity_of_a_partition(database: Database, role: Callable[..., str], mixed: bool) -> None:
     """Updates of a published table go on in each phase."""

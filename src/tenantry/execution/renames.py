@@ -156,8 +156,8 @@ def _recorded(name: str, value: Any, tables: Names, columns: Mapping[str, str]) 
     if name in ("copies", "leaves") and isinstance(value, dict):
         return {_text(partition, tables): one for partition, one in value.items()}
     if name == "parts" and isinstance(value, dict):
-        return {index: {key: _recorded(key, one, tables, columns) for key, one in part.items()}
-                for index, part in value.items()}  # fmt: skip
+        return {_text(place, tables): {key: _recorded(key, one, tables, columns) for key, one in part.items()}
+                for place, part in value.items()}  # fmt: skip
     return _columns(_text(value, tables), columns) if name in _SQL else value
 
 

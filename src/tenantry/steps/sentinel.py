@@ -15,7 +15,7 @@ from tenantry.steps.column import ContextDefault
 from tenantry.steps.derivation import ByKey, literal_key
 from tenantry.steps.fill import Backfill, RelationFill
 from tenantry.steps.index import AttachPartitionIndex, IndexStep, PartitionedIndex, TenantIndex, index_with_columns
-from tenantry.steps.introspection import column_definition, exists, is_partition, raw, with_search_path
+from tenantry.steps.introspection import INDEX_TEXT, column_definition, exists, is_partition, raw, with_search_path
 from tenantry.steps.naming import StaticNames
 from tenantry.steps.row_security import DirectPolicies
 from tenantry.steps.step import Before, Step
@@ -304,16 +304,33 @@ class DropSharedUnique(Step):
     def definition(self) -> sql.Composable:
         return sql.SQL("SELECT 'gone' WHERE {} IS NOT NULL AND {} IS NULL").format(self.table.oid, self.index.index.oid)
 
+    def record(self) -> sql.Composable:
+        """The texts of the indexes, by table: they may have more in them than names of columns, and follow a rename."""
+        built = [one for one in (self.index, *self.parts) if not isinstance(one, AttachPartitionIndex)]
+        return sql.SQL(
+            "SELECT pg_catalog.jsonb_build_object('parts',"
+            " pg_catalog.jsonb_object_agg(given.of, pg_catalog.jsonb_build_object('index', {})))"
+            " FROM ROWS FROM (pg_catalog.unnest({}::text[]), pg_catalog.unnest({}::text[])) AS given(of, name),"
+            " pg_catalog.pg_index i"
+            " WHERE i.indexrelid = pg_catalog.to_regclass(given.name)"
+        ).format(
+            INDEX_TEXT, sql.Literal([str(one.table) for one in built]),
+            sql.Literal([one.index.identifier.as_string(None) for one in built]),
+        )  # fmt: skip
+
     def apply(self) -> tuple[Statement, ...]:
         return self.index.revert({})
 
     def revert(self, before: Before) -> tuple[Statement, ...]:
         last = [one for one in self.parts if isinstance(one, AttachPartitionIndex) and one.whole == self.index.index]
         ordered = (*(one for one in self.parts if one not in last), self.index, *last)
-        return tuple(statement for one in ordered for statement in self._again(one))
+        recorded = before.get("parts") or {}
+        texts = {one.key: recorded.get(str(one.table), {}).get("index", "") for one in ordered}
+        return tuple(statement for one in ordered for statement in self._again(one, texts[one.key]))
 
-    def _again(self, one: IndexStep) -> Iterator[Statement]:
-        """The statements of a step, each if it is wanted: the table is there, and still a partition of this one."""
+    def _again(self, one: IndexStep, text: str) -> Iterator[Statement]:
+        """The statements of a step, each if it is wanted: the table is there, and still a partition of this one. `text`
+        is what was recorded of an index."""
         there = sql.SQL("SELECT {} IS NOT NULL").format(one.table.oid)
         if one.table != self.table:
             there = sql.SQL("{} AND {}").format(there, is_partition(one.table, self.table))
@@ -322,5 +339,9 @@ class DropSharedUnique(Step):
         else:
             wanted = sql.SQL("{} AND {} IS NULL").format(there, one.index.oid)
         *dropped, made = one.apply()
+        if text and isinstance(one, TenantIndex):
+            made = replace(made, sql=raw(text.replace("CREATE UNIQUE INDEX ", "CREATE UNIQUE INDEX CONCURRENTLY ", 1)))
+        elif text and isinstance(one, PartitionedIndex):
+            made = replace(made, sql=raw(text))
         yield from (replace(statement, when=statement.when or there) for statement in dropped)
         yield replace(made, when=wanted)
