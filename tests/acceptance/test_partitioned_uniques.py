@@ -126,8 +126,9 @@ def test_there_and_back(
 
 
 @pytest.mark.parametrize("mixed", daily([True, False]), ids=["mixed", "owned"])
+@pytest.mark.parametrize("until", [Phase.CONTRACT, Phase.DISTRIBUTE], ids=str)
 def test_partitions_come_and_go(
-    database: Database, new_database: Callable[..., Database], role: Callable[..., str], mixed: bool
+    database: Database, new_database: Callable[..., Database], role: Callable[..., str], mixed: bool, until: Phase
 ) -> None:
     """One that was added since gets its part of the restored index, and one that was detached has its own again."""
     spec = business(database, role, ["code", "lowered"], mixed=mixed)
@@ -138,7 +139,7 @@ def test_partitions_come_and_go(
     unchanged = new_database()
     business(unchanged, role, [], mixed=mixed)
     unchanged.execute(change)
-    migrated(database, spec, Phase.CONTRACT)
+    migrated(database, spec, until)
     database.execute(change)
     # It names the changes of others.
     assert rollback(Target(database.dsn), RollbackOptions()).exit_status is ExitStatus.FINDINGS

@@ -64,6 +64,10 @@ class DropTrigger(Step):
     def apply(self) -> tuple[Statement, ...]:
         return drop_trigger(self.table, self.trigger, self.function, self.tree)
 
+    def moved_to(self, table: Name) -> DropTrigger:
+        """On a partition that was detached, to which no trigger comes back."""
+        return replace(self, table=table, tree=(), guard=None)
+
     def renamed(self, names: StaticNames) -> DropTrigger:
         guard = self.guard
         if isinstance(guard, TenantChange):

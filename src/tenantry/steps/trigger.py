@@ -18,7 +18,7 @@ from psycopg import sql
 from tenantry.model.name import JOURNAL_SCHEMA, Name, object_name, quoted
 from tenantry.model.plan import Lock, LockMode, Statement
 from tenantry.steps.derivation import ByPath, Source
-from tenantry.steps.introspection import body, exists, hand_over, raw, trigger_definition
+from tenantry.steps.introspection import body, exists, hand_over, is_partition, raw, trigger_definition
 from tenantry.steps.naming import NAMES, NAMES_COLUMNS, Work, forget
 from tenantry.steps.row_security import FLOOR, LEGACY, OPERATOR
 from tenantry.steps.step import Before, Reach, Step
@@ -298,11 +298,14 @@ class RowTrigger(Step):
             sql.SQL("CONSTRAINT TRIGGER" if self.constraint else "TRIGGER"), name, self.event, self.table.identifier,
             self.manner, self.function.identifier,
         )  # fmt: skip
-        # A partition's copy of a trigger has to be enabled separately.
+        # A partition's copy of a trigger has to be enabled separately; one that was detached has none.
         always = tuple(
             Statement(
                 sql=sql.SQL("ALTER TABLE ONLY {} ENABLE ALWAYS TRIGGER {}").format(relation.identifier, name),
                 locks=(Lock(relation, LockMode.SHARE_ROW_EXCLUSIVE),),
+                when=None
+                if relation == self.table
+                else sql.SQL("SELECT {}").format(is_partition(relation, self.table)),
             )
             for relation in relations
         )

@@ -436,9 +436,7 @@ class WidenKey(ReplacedUnique):
         """Drops the composite keys; those of partitions as well that their table's key has not adopted yet."""
         for key in self.referred:
             for one in dict.fromkeys((key, *key.first)):
-                yield sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
-                    one.table.identifier, sql.Identifier(one.constraint)
-                )
+                yield _drop_key(one.table, key)
 
     def _swap(self, by: Name) -> tuple[sql.Composed, ...]:
         """Replaces the index that has the name now by the index `by`, on a table that is not partitioned."""
@@ -474,7 +472,15 @@ class WidenKey(ReplacedUnique):
             if isinstance(step, TenantIndex):
                 columns = sql.SQL("{})").format(identifiers((step.column, *step.columns)))
                 built += self._build(replace(own, table=step.table), step.index, columns, wide)
-        swap: list[tuple[sql.Composable, sql.Composable]] = [(drop, wide) for drop in self._dropped_keys]
+        swap: list[tuple[sql.Composable, sql.Composable]] = []
+        for key in self.referred:
+            # A partition that was detached has taken the key along, and those below it have theirs from it.
+            for table in dict.fromkeys((key.table, *key.tree, *(first.table for first in key.first))):
+                top = sql.SQL(
+                    "{} AND EXISTS (SELECT FROM pg_catalog.pg_constraint c"
+                    " WHERE c.conrelid = {} AND c.conname = {} AND c.conparentid = 0)"
+                ).format(wide, table.oid, sql.Literal(key.constraint))
+                swap.append((_drop_key(table, key), top))
         # Each statement checks again, and after the first of these the index is no longer wide.
         swap += self._swapped_back(wide)
         swap += self._indexes_again()
@@ -576,6 +582,12 @@ def _timing(unique: Unique) -> sql.SQL:
 
 def _drop_index(index: Name) -> sql.Composed:
     return sql.SQL("DROP INDEX {}").format(index.identifier)
+
+
+def _drop_key(table: Name, key: TenantForeignKey) -> sql.Composed:
+    return sql.SQL("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}").format(
+        table.identifier, sql.Identifier(key.constraint)
+    )
 
 
 def _add_key(key: TenantForeignKey) -> sql.Composed:
