@@ -119,8 +119,9 @@ class ReplacedForeignKey(Step):
         mode = LockMode.ACCESS_EXCLUSIVE if drop else LockMode.SHARE_ROW_EXCLUSIVE
         parts = _named(key, before.get("leaves") or {})
         found = [
-            Statement(sql=self._add(one, drop=drop), locks=self._locks(mode), when=_needed(one, key.table, drop=drop))
-            for one in parts
+            Statement(sql=self._add(form, drop=drop), locks=self._locks(mode), when=sql.SQL("{}{}").format(
+                _needed(form, key.table, drop=drop), only))
+            for one in parts for form, only in self._forms(one)
         ]  # fmt: skip
         if drop and key.leaves:
             found.insert(0, Statement(sql=_drop(self.table, self.constraint), locks=self._locks(mode), when=here))
@@ -139,6 +140,16 @@ class ReplacedForeignKey(Step):
             found += (replace(one, when=_needed(key, key.table, drop=False)) for one in key.apply())
             found += comment
         return tuple(found)
+
+    def _forms(self, key: TenantForeignKey) -> Iterator[tuple[TenantForeignKey, sql.Composable]]:
+        """The key as it is added, and the rest of the condition. A partition that was detached may be partitioned
+        itself: before PostgreSQL 18 no key is NOT VALID there."""
+        if self.foreign_key is None or not self.foreign_key.inherited:
+            yield key, sql.SQL("")
+            return
+        partitioned = sql.SQL(" AND {} EXISTS (SELECT FROM pg_catalog.pg_class r WHERE r.oid = {} AND r.relkind = 'p')")
+        yield key, partitioned.format(sql.SQL("NOT"), key.table.oid)
+        yield replace(key, whole=True), partitioned.format(sql.SQL(""), key.table.oid)
 
     def _add(self, key: TenantForeignKey, *, drop: bool) -> sql.Composed:
         """By its columns and not by the original text: they may have other names by now."""
