@@ -120,13 +120,18 @@ SELECT ARRAY(
   UNION ALL (SELECT g.command FROM granted AS g ORDER BY g.name, g.place)
 )""")
 
+_WITH_OPTIONS = sql.SQL("""
+  SELECT t.attname AS name, (
+    SELECT pg_catalog.string_agg(pg_catalog.format('%I = %L', o.option_name, o.option_value), ', ')
+    FROM pg_catalog.pg_options_to_table(t.attoptions) AS o) AS options
+  FROM pg_catalog.pg_attribute t
+  WHERE t.attrelid = {oid} AND t.attnum > 0 AND NOT t.attisdropped AND t.attoptions IS NOT NULL""")
+"""The columns of a table that have options, such as n_distinct, with these as SQL."""
+
 _OPTIONS = sql.SQL("""
   UNION ALL
-  SELECT 2, pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {oid}, t.attname, (
-           SELECT pg_catalog.string_agg(pg_catalog.format('%I = %L', o.option_name, o.option_value), ', ')
-           FROM pg_catalog.pg_options_to_table(t.attoptions) AS o))
-  FROM pg_catalog.pg_attribute t
-  WHERE t.attrelid = {oid} AND t.attnum > 0 AND NOT t.attisdropped AND t.attoptions IS NOT NULL
+  SELECT 2, pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I SET (%s)', {oid}, t.name, t.options)
+  FROM ({columns}) AS t
 """)
 
 _RECREATE = sql.SQL("""
@@ -230,7 +235,7 @@ def undistribution(table: Name) -> sql.Composed:
     """A DO block that turns a distributed table into a plain one, and restores what Citus loses."""
     return _recreation(
         table, "undistribute_table", _COUNT_BEFORE.format(sums=sums(table)), _COMPARE.format(sums=sums(table)),
-        _OPTIONS.format(oid=table.oid),
+        _OPTIONS.format(oid=table.oid, columns=_WITH_OPTIONS.format(oid=table.oid)),
     )  # fmt: skip
 
 
@@ -243,13 +248,8 @@ def single_shard(table: Name) -> sql.Composed:
 
 def column_options(table: Name) -> sql.Composed:
     """A query of one JSON object: by column, its options as SQL."""
-    return sql.SQL(
-        "SELECT pg_catalog.jsonb_object_agg(t.attname, (SELECT"
-        " pg_catalog.string_agg(pg_catalog.format('%I = %L', o.option_name, o.option_value), ', ')"
-        " FROM pg_catalog.pg_options_to_table(t.attoptions) AS o))"
-        " FROM pg_catalog.pg_attribute t WHERE t.attrelid = {} AND t.attnum > 0 AND NOT t.attisdropped"
-        " AND t.attoptions IS NOT NULL"
-    ).format(table.oid)
+    columns = _WITH_OPTIONS.format(oid=table.oid)
+    return sql.SQL("SELECT pg_catalog.jsonb_object_agg(t.name, t.options) FROM ({}) AS t").format(columns)
 
 
 def _recreation(
