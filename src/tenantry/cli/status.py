@@ -245,7 +245,9 @@ def _move(move: Move) -> Text:
             what if move.state == "begun" else f"{move.slug} is here, and its rows at {move.location} are to be deleted"
         )
     elif move.state == "abandoned":
-        what = f"{move.slug} is here; {move.location}, if it comes back, has a copy, which --abort --to … deletes"
+        what = (
+            f"{move.slug} is here; the move to {move.location} was abandoned, and --abort --to … deletes the copy there"
+        )
     elif move.state == "begun":
         lag = "" if move.lag is None else f"; {readable(move.lag)} of the write-ahead log are to be sent"
         what = f"{move.slug} is here, and is being copied to {move.location}{lag}"

@@ -10,8 +10,9 @@ from functools import partial
 import psycopg
 import pytest
 
+from conftest import Command
 from moves.applications import Application, check, working
-from moves.conftest import COMPARING, Pair, left, rows_of
+from moves.conftest import COMPARING, Pair, left, rows_of, spec_text
 from servers import wait_until
 from tenantry import (
     RemovalBackup,
@@ -212,7 +213,7 @@ def test_the_target_is_lost(pair: Pair) -> None:
         abandon_move(Target(pair.source.dsn), pair.spec, "two")
 
 
-def test_the_target_comes_back(pair: Pair) -> None:
+def test_the_target_comes_back(pair: Pair, command: Callable[[str], Command]) -> None:
     """A move that was ended at the source alone is ended at its target as well, which can take the tenant again. Until
     then the target says so; nothing at the source waits for it."""
     dumps = [pair.source.dump(), pair.target.dump()]
@@ -223,7 +224,13 @@ def test_the_target_comes_back(pair: Pair) -> None:
         # The source ends the connections of a target that it takes for lost.
         (name,) = connection.execute("SELECT subname FROM pg_subscription").fetchone() or ("",)
         connection.execute(f"ALTER SUBSCRIPTION {name} DISABLE")
-    assert abandon_move(source, pair.spec, "two").left_at != ""
+    tenantry = command(pair.source.dsn)
+    (tenantry.folder / "tenantry.toml").write_text(spec_text())
+    ended = tenantry("tenants", "move", "two", "--abort", "--force")
+    assert (ended.status, "--abort --to" in ended.stdout + ended.stderr) == (0, True)
+    said = tenantry("status").stdout
+    assert "was abandoned, and --abort --to" in said
+    assert "completes the move" not in said
     pair.source.execute("UPDATE items SET note = 'meanwhile'")
     rows = rows_of(pair.source, "two")
     assert [(one.state, one.slug) for one in status(source, pair.spec).moves] == [("abandoned", "two")]
