@@ -10,7 +10,7 @@ import pytest
 from daily import daily
 from servers import Database
 from tenantry import MigrateOptions, RollbackOptions, migrate, rollback
-from tenantry.errors import ExitStatus, UsageError
+from tenantry.errors import ExitStatus, TenantryError, UsageError
 from tenantry.model.plan import Phase
 from tenantry.model.spec import Spec
 from tenantry.postgres.connect import Target
@@ -148,8 +148,9 @@ def test_partitions_come_and_go(
 
 
 @pytest.mark.parametrize("partitioned", daily([True, False]), ids=["partitioned", "plain"])
+@pytest.mark.parametrize("until", [Phase.CONTRACT, Phase.DISTRIBUTE], ids=str)
 def test_renamed_meanwhile(
-    database: Database, new_database: Callable[..., Database], role: Callable[..., str], partitioned: bool
+    database: Database, new_database: Callable[..., Database], role: Callable[..., str], partitioned: bool, until: Phase
 ) -> None:
     """The indexes come back with the present names of columns, tables and partitions, also where they have more than
     columns in them."""
@@ -167,7 +168,7 @@ def test_renamed_meanwhile(
                 "CREATE UNIQUE INDEX lowered ON trips (lower(code), day) INCLUDE (id) WHERE code <> ''"
             )
     unchanged.execute(change)
-    migrated(database, spec, Phase.DISTRIBUTE)
+    migrated(database, spec, until)
     database.execute(change)
     assert rollback(Target(database.dsn), RollbackOptions()).exit_status is ExitStatus.DONE
     assert database.dump() == unchanged.dump()
@@ -208,3 +209,23 @@ def test_an_index_that_lacks_parts(database: Database, role: Callable[..., str])
     database.execute("CREATE UNIQUE INDEX half ON ONLY trips (code, day, id)")
     with pytest.raises(UsageError, match="half is not valid"):
         migrated(database, spec, Phase.CONTRACT)
+
+
+def test_behind_a_lock(database: Database, role: Callable[..., str]) -> None:
+    """A rollback that gives up while some partitions have their index again is run again."""
+    spec = business(database, role, ["code", "lowered"], mixed=True)
+    dump = database.dump()
+    migrated(database, spec, Phase.CONTRACT)
+    there = (
+        "SELECT (SELECT count(*) FROM unnest(%s::text[]) AS one(name) WHERE to_regclass(name) IS NOT NULL),"
+        " EXISTS (SELECT FROM pg_constraint WHERE conname = 'code')"
+    )
+    names = [["trips_a2_lower_day_id_idx", '"Of A 1"', "trips_b_code_day_key"]]
+    assert database.rows(there, names) == [(0, False)]
+    with database.connect() as holder:
+        holder.execute("LOCK TABLE trips_b IN SHARE UPDATE EXCLUSIVE MODE")
+        with pytest.raises(TenantryError):
+            rollback(Target(database.dsn), RollbackOptions(lock_timeout=0.1, lock_budget=0.5))
+    assert database.rows(there, names) == [(1, False)]
+    rolled_back(database)
+    assert database.dump() == dump
