@@ -177,8 +177,6 @@ def _is_soak(item: pytest.Item) -> bool:
 def _is_chosen(item: pytest.Item) -> bool:
     """Whether a test belongs to what this run is: the suites of real applications, the soak, the nightly run, or what
     every change is held to."""
-    if item.get_closest_marker("citus") is not None and not CITUS:
-        return False
     applications = item.get_closest_marker("applications") is not None
     if item.config.getoption("--applications") or applications:
         return applications and item.config.getoption("--applications")
@@ -202,6 +200,7 @@ def _runs_here(item: pytest.Item) -> bool:
         and (version == 0 or version in _versions(item))
         and ("server_13" not in names or 13 in installed())
         and ("realdb" not in names or REAL_DATABASES.is_dir())
+        and ("citus_cluster" not in names or CITUS)
         and _is_chosen(item)
         and (not Operating.wanted or hasattr(item.module, "operated") or "subject" in names)
     )

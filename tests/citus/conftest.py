@@ -38,7 +38,8 @@ class Business:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> CitusCluster:
+def citus_cluster() -> CitusCluster:
+    """The cluster that TENANTRY_CITUS_DSN names; tests that need it are left out where it names none."""
     return CitusCluster.of(os.environ["TENANTRY_CITUS_DSN"])
 
 
@@ -62,9 +63,10 @@ def become_owner(cluster: CitusCluster, database: Database, role: str, login: st
 
 
 @pytest.fixture
-def business(cluster: CitusCluster) -> Iterator[Callable[[str], Business]]:
+def business(citus_cluster: CitusCluster) -> Iterator[Callable[[str], Business]]:
     """A preset, the depot, or the one with partitioned tables, by its name; with `owner` the depot belongs to a role that
     is no superuser."""
+    cluster = citus_cluster
     with ExitStack() as stack:
 
         def make(name: str, owner: bool = False) -> Business:

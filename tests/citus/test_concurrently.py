@@ -45,7 +45,6 @@ from tenantry.postgres.activity import rows_copied
 from tenantry.postgres.connect import connect
 from tenantry.steps.citus_concurrent_move import ANCHOR, ConcurrentMove
 
-pytestmark = pytest.mark.citus
 CONCURRENTLY = replace(DISTRIBUTE, concurrently=True)
 
 

@@ -37,7 +37,6 @@ from tenantry.model.backup import BackupKind
 from tenantry.model.plan import Phase
 from tenantry.postgres.connect import Target
 
-pytestmark = pytest.mark.citus
 GOLDEN = Path(__file__).parents[1] / "acceptance" / "golden"
 
 

@@ -11,8 +11,6 @@ from citus.cycle import DISTRIBUTE, PREPARE, Make, assert_apart, assert_back, as
 from tenantry import migrate
 from tenantry.errors import TenantryError
 
-pytestmark = pytest.mark.citus
-
 
 @pytest.mark.parametrize("concurrently", [False, True], ids=["blocking", "concurrently"])
 def test_there_and_back(business: Make, concurrently: bool) -> None:
